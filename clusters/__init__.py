@@ -1,0 +1,1 @@
+"""Where it runs: profiles, providers and add-ons."""

@@ -1,0 +1,245 @@
+"""The truth table: rows are sources, columns destinations; expected, observed and difference side by side.
+
+What belongs here: cells, their marks, the layout for terminals and the JSON record. What does not: asking (`measure`)
+and deciding what an observation is worth (`judge`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from flows.errors import FIRST_LINE, InconclusiveError, VerdictError
+from flows.model import Expected, Flow, Kind, Verdict
+
+NOT_TOLD = {Kind.PROBE_ERROR}
+LEGEND = ". allowed   X denied   ? could not tell   # no expectation   ! differs"
+
+
+class Finding(StrEnum):
+    """What a cell's observation is worth once controls and journals have been heard."""
+
+    HOLDS = "holds"
+    DIFFERS = "differs"
+    UNDECIDED = "undecided"
+    UNASKED = "unasked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One flow with what was expected of it and what happened.
+
+    Attributes:
+        expected: None where nothing is expected (`#`).
+        finding: Decided by the judge; a fresh cell is `unasked`.
+        reason: One sentence when the finding is not plain from expected and observed.
+        control: How the positive control was seen, for denials.
+    """
+
+    flow: Flow
+    expected: Expected | None = None
+    verdict: Verdict | None = None
+    finding: Finding = Finding.UNASKED
+    reason: str = ""
+    control: str = ""
+
+    @property
+    def expected_mark(self) -> str:
+        """`.` allowed, `X` denied, `#` no expectation."""
+        if self.expected is None:
+            return "#"
+        return "." if self.expected.allows else "X"
+
+    @property
+    def observed_mark(self) -> str:
+        """`.` answered, `X` denied in any way, `?` could not tell."""
+        if self.verdict is None or self.verdict.kind in NOT_TOLD:
+            return "?"
+        return "." if self.verdict.kind is Kind.ANSWERED else "X"
+
+    @property
+    def difference_mark(self) -> str:
+        """`!` differs, `?` could not tell, `.` holds, `#` nothing was expected."""
+        marks = {Finding.HOLDS: ".", Finding.DIFFERS: "!", Finding.UNDECIDED: "?", Finding.UNASKED: "?"}
+        return "#" if self.expected is None else marks[self.finding]
+
+    def first_line(self) -> str:
+        """Who → whom, expected, got; at most 100 characters."""
+        got = self.verdict.kind if self.verdict else "no answer from the agent"
+        wanted = self.expected.word if self.expected else "nothing"
+        line = f"{self.flow}: expected {wanted}, got {got}"
+        hint = self.hint()
+        if hint and len(line) + len(hint) + 3 <= FIRST_LINE:
+            line += f" ({hint})"
+        return line[:FIRST_LINE]
+
+    def hint(self) -> str:
+        """The shortest cause: the judge's reason, else what the evidence names."""
+        return self.reason or (self.verdict.evidence.detail if self.verdict else "")
+
+    def record(self) -> dict[str, Any]:
+        """The cell as it stands in `results.json`."""
+        return {
+            "flow": {**asdict(self.flow), "key": self.flow.key, "text": str(self.flow)},
+            "expected": self.expected.word if self.expected else None,
+            "expected_mark": self.expected_mark,
+            "observed": str(self.verdict.kind) if self.verdict else None,
+            "observed_mark": self.observed_mark,
+            "finding": str(self.finding),
+            "reason": self.reason,
+            "control": self.control,
+            "evidence": asdict(self.verdict.evidence) if self.verdict else {},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrix:
+    """Cells in the order they were asked for.
+
+    Attributes:
+        title: What was measured, for a person: `default-deny-ingress in ew-1a2b-network`.
+        repeat_with: The command that measures the same again.
+    """
+
+    title: str
+    cells: tuple[Cell, ...] = ()
+    repeat_with: str = ""
+    seconds: float = 0.0
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def rows(self) -> list[str]:
+        """Sources, in order of first appearance."""
+        return list(dict.fromkeys(cell.flow.source for cell in self.cells))
+
+    @property
+    def columns(self) -> list[str]:
+        """Destinations with port, protocol and path, in order of first appearance."""
+        return list(dict.fromkeys(column_of(cell.flow) for cell in self.cells))
+
+    def cell(self, row: str, column: str) -> Cell | None:
+        """The cell at a crossing, None where nothing was asked."""
+        return next((cell for cell in self.cells if cell.flow.source == row and column_of(cell.flow) == column), None)
+
+    def with_cells(self, cells: Iterable[Cell]) -> Matrix:
+        """The same matrix with other cells."""
+        return replace(self, cells=tuple(cells))
+
+    def found(self, finding: Finding) -> list[Cell]:
+        """The cells with this finding that have an expectation."""
+        return [cell for cell in self.cells if cell.expected is not None and cell.finding is finding]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every expectation holds; a matrix that asked nothing does not."""
+        asked = [cell for cell in self.cells if cell.expected is not None]
+        return bool(asked) and all(cell.finding is Finding.HOLDS for cell in asked)
+
+    def verify(self) -> None:
+        """Return when every expectation holds.
+
+        Raises:
+            VerdictError: A flow ended otherwise than expected; the first line names it.
+            InconclusiveError: Nothing differs, but something could not be told, or nothing was asked.
+        """
+        wrong = self.found(Finding.DIFFERS)
+        undecided = self.found(Finding.UNDECIDED) + self.found(Finding.UNASKED)
+        if wrong:
+            raise VerdictError(self._report(_telling(wrong), len(wrong)))
+        if undecided:
+            raise InconclusiveError(self._report(undecided[0], len(undecided)))
+        if not self.holds:
+            raise InconclusiveError(
+                f"{self.title}: nothing was expected, so nothing is proved; give at least one expectation"
+            )
+
+    def _report(self, cell: Cell, count: int) -> str:
+        more = f"{count} of {len(self.cells)} flows differ or could not be told\n" if count > 1 else ""
+        why = f"why: {cell.hint()}\n" if cell.hint() else ""
+        seen = "\n".join(f"  {line}" for line in evidence_lines(cell))
+        again = f"\nagain: {self.repeat_with}" if self.repeat_with else ""
+        return f"{cell.first_line()}\n{why}{more}{seen}\n\n{self.render()}{again}"
+
+    def render(self, width: int = 80) -> str:
+        """Expected, observed and difference side by side, with a legend of the columns; at most `width` wide."""
+        label = max((len(row) for row in self.rows), default=0)
+        per_block = max(1, (width - label - 8) // 6)
+        parts = [self._block(chunk, offset, label) for offset, chunk in _chunks(self.columns, per_block)]
+        return "\n".join([*parts, LEGEND, *self.notes])
+
+    def _block(self, columns: Sequence[str], offset: int, label: int) -> str:
+        numbers = " ".join(_number(offset + index) for index in range(len(columns)))
+        head = f"{'':{label}}  {numbers} │ {numbers} │ {numbers}"
+        span = len(numbers)
+        words = [word[:span] for word in ("expected", "observed", "difference")]
+        names = f"{'':{label}}  " + " │ ".join(f"{word:{span}}" for word in words)
+        lines = [names, head]
+        for row in self.rows:
+            cells = [self.cell(row, column) for column in columns]
+            blocks = [" ".join(mark(cell) if cell else " " for cell in cells) for mark in _MARKS]
+            lines.append(f"{row:{label}}  {' │ '.join(blocks)}")
+        legend = [f"{_number(offset + index)} {column}" for index, column in enumerate(columns)]
+        return "\n".join([*lines, *("  " + line for line in legend)])
+
+    def record(self) -> dict[str, Any]:
+        """The matrix as it stands in `results.json`."""
+        return {
+            "title": self.title,
+            "rows": self.rows,
+            "columns": self.columns,
+            "seconds": self.seconds,
+            "notes": list(self.notes),
+            "repeat_with": self.repeat_with,
+            "cells": [
+                {"row": cell.flow.source, "column": column_of(cell.flow), **cell.record()} for cell in self.cells
+            ],
+            "text": self.render(),
+        }
+
+
+def _telling(cells: Sequence[Cell]) -> Cell:
+    """The cell to lead with: an opened flow before a closed one, since it lets an attacker in."""
+    return next((cell for cell in cells if cell.expected is not None and not cell.expected.allows), cells[0])
+
+
+def _number(index: int) -> str:
+    return "123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[index % 61]
+
+
+def _chunks(columns: Sequence[str], size: int) -> Iterable[tuple[int, Sequence[str]]]:
+    return ((start, columns[start : start + size]) for start in range(0, len(columns), size))
+
+
+_MARKS: tuple[Callable[[Cell], str], ...] = (
+    lambda cell: cell.expected_mark,
+    lambda cell: cell.observed_mark,
+    lambda cell: cell.difference_mark,
+)
+
+
+def column_of(flow: Flow) -> str:
+    """A destination's column: `server:8080/tcp`, with the path where it is not the pod's own address."""
+    return str(flow).partition(" → ")[2]
+
+
+def evidence_lines(cell: Cell) -> list[str]:
+    """What was seen, one fact a line, the most telling first."""
+    if cell.verdict is None:
+        return ["evidence: none; the agent gave no record for this flow"]
+    seen = cell.verdict.evidence
+    facts = [
+        ("dialled", seen.resolved or cell.flow.host),
+        ("phase reached", seen.phase),
+        ("error", " ".join(part for part in (seen.errno, seen.icmp) if part)),
+        ("http status", str(seen.http_status) if seen.http_status else ""),
+        ("answered by", seen.answered_by),
+        ("source as the server saw it", seen.peer_seen),
+        ("took", f"{seen.elapsed * 1000:.0f} ms (event loop late by at most {seen.lag * 1000:.0f} ms)"),
+        ("nonce", seen.nonce),
+        ("server's journal", seen.journal),
+        ("positive control", cell.control),
+        ("detail", seen.detail),
+    ]
+    return [f"{name}: {value}" for name, value in facts if value]

@@ -1,0 +1,253 @@
+"""Workload, flow, verdict and evidence: the words of every question and every answer.
+
+What belongs here: plain frozen values that cross processes as JSON. What does not: how a flow is asked (`stream`),
+what an answer is worth (`judge`), how answers are laid out (`matrix`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, cast
+
+
+class Protocol(StrEnum):
+    """What is spoken on the port."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    HTTP = "http"
+    HTTPS = "https"
+    """TLS to a server that is not an agent (the Kubernetes API): proved by its certificate, not by a nonce."""
+
+
+class Path(StrEnum):
+    """How the destination is addressed."""
+
+    POD_IP = "pod-ip"
+    SERVICE_IP = "service-ip"
+    DNS = "dns"
+    HEADLESS = "headless"
+    ADDRESS = "address"
+
+
+class Kind(StrEnum):
+    """The closed set of what can happen to a flow; DESIGN's words, never a bool."""
+
+    ANSWERED = "answered"
+    FORBIDDEN = "forbidden"
+    UNAUTHENTICATED = "unauthenticated"
+    NO_ROUTE = "no-route"
+    THROTTLED = "throttled"
+    UNAVAILABLE = "unavailable"
+    TIMED_OUT = "timed-out"
+    DROPPED = "dropped"
+    REFUSED = "refused"
+    REJECTED = "rejected"
+    RESET = "reset"
+    CLOSED = "closed"
+    SILENT = "silent"
+    MISDELIVERED = "misdelivered"
+    UNREACHABLE = "unreachable"
+    TLS_ERROR = "tls-error"
+    DNS_ERROR = "dns-error"
+    PROBE_ERROR = "probe-error"
+
+
+def new_nonce() -> str:
+    """A value that nobody else in the cluster has: 16 hexadecimal characters."""
+    return secrets.token_hex(8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """Something that runs in the cluster and can call or be called.
+
+    Attributes:
+        name: What tests and reports call it (`caller`, `server`, `intruder`, …).
+        namespace: Its Kubernetes namespace, as the cluster knows it.
+        pod: The pod's name; a restarted workload has another pod object of the same name.
+        uid: The pod's uid, so that an answer of a former pod is not taken for this one's.
+        addresses: The pod's addresses, every family it has, primary first.
+        ports: Port name → number, the same names the pod's containers declare.
+    """
+
+    name: str
+    namespace: str
+    pod: str
+    uid: str = ""
+    addresses: tuple[str, ...] = ()
+    ports: tuple[tuple[str, int], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    service_account: str = ""
+    node: str = ""
+    service: str = ""
+    service_addresses: tuple[str, ...] = ()
+    headless_service: str = ""
+    meshed: bool = False
+
+    def port(self, name: str) -> int:
+        """The number behind a port's name.
+
+        Raises:
+            KeyError: The workload has no such port.
+        """
+        return dict(self.ports)[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """One question: may this workload reach that destination, on this port, in this protocol?
+
+    Attributes:
+        source: Name of the calling workload.
+        destination: Name of the workload that should answer, or a label for an address that is not ours.
+        host: The address or DNS name that the caller dials.
+        pod: The pod that must answer; empty when any backend of `destination` may, or it is not ours.
+        path: How `host` was chosen, so that the same pair can be asked by several ways.
+    """
+
+    source: str
+    destination: str
+    host: str
+    port: int
+    protocol: Protocol = Protocol.TCP
+    path: Path = Path.POD_IP
+    pod: str = ""
+    method: str = "GET"
+    url_path: str = "/"
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def key(self) -> str:
+        """A readable id in sentence order, stable between runs: `caller-to-server-8080-tcp-pod-ip`."""
+        return f"{self.source}-to-{self.destination}-{self.port}-{self.protocol}-{self.path}"
+
+    def __str__(self) -> str:
+        way = "" if self.path in {Path.POD_IP, Path.ADDRESS} else f" by {self.path}"
+        return f"{self.source} → {self.destination}:{self.port}/{self.protocol}{way}"
+
+    @property
+    def family(self) -> int:
+        """4 or 6 where the host is an address, 0 where it is a name."""
+        try:
+            return ipaddress.ip_address(self.host).version
+        except ValueError:
+            return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What proves a verdict; every field is as the agent or the server saw it, empty where nothing was seen.
+
+    Attributes:
+        phase: How far the flow came: `dns`, `connect`, `tls`, `send`, `response` or `done`.
+        errno: Symbolic name (`ECONNREFUSED`), where the kernel gave one.
+        icmp: `type/code` of the ICMP error with its sender, where one came.
+        resolved: The address that was dialled, with port.
+        local: The caller's own address and port.
+        peer_seen: The caller's address and port as the server saw them.
+        answered_by: The pod that answered.
+        nonce: The value sent and, when answered, returned.
+        sent_at: Seconds on the harness's monotonic clock when the probe was sent.
+        elapsed: Seconds from sending to the verdict; `connect_elapsed` to the accepted connection.
+        lag: The longest time the agent's event loop was late while the flow was under way, in seconds.
+        late: An answer came after the deadline; the flow is not silent, the deadline was too short.
+        journal: What the server's own journal says about it, in words (see `judge`).
+    """
+
+    phase: str = ""
+    errno: str = ""
+    icmp: str = ""
+    resolved: str = ""
+    local: str = ""
+    peer_seen: str = ""
+    answered_by: str = ""
+    version: str = ""
+    nonce: str = ""
+    http_status: int = 0
+    http_headers: tuple[tuple[str, str], ...] = ()
+    body: str = ""
+    sent_at: float = 0.0
+    elapsed: float = 0.0
+    connect_elapsed: float = 0.0
+    lag: float = 0.0
+    late: bool = False
+    attempts: int = 1
+    detail: str = ""
+    journal: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What happened to one flow, with what proves it. Compare with an `Expected`, never with a bool."""
+
+    kind: Kind
+    flow: Flow
+    evidence: Evidence = field(default_factory=Evidence)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a verdict is not a yes or no; compare it: `verdict == answered()`")
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Expected):
+            return other.matches(self)
+        if isinstance(other, Verdict):
+            return (self.kind, self.flow, self.evidence) == (other.kind, other.flow, other.evidence)
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.flow, self.evidence))
+
+    @property
+    def nonce(self) -> str:
+        """The nonce that was sent; ask the server's journal for it."""
+        return self.evidence.nonce
+
+    def with_evidence(self, **changes: object) -> Verdict:
+        """The same verdict with more evidence."""
+        return replace(self, evidence=replace(self.evidence, **cast("dict[str, Any]", changes)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What a layer promises for a flow: the verdicts that fulfil it, and the word for them.
+
+    Attributes:
+        word: `answered`, `denied` or the one kind's own name; printed as "expected …".
+        kinds: The verdicts that count as this.
+    """
+
+    word: str
+    kinds: frozenset[Kind]
+
+    def matches(self, verdict: Verdict) -> bool:
+        """Whether the verdict's kind is one of those promised."""
+        return verdict.kind in self.kinds
+
+    @property
+    def allows(self) -> bool:
+        """Whether this expects an answer from the right workload."""
+        return Kind.ANSWERED in self.kinds
+
+
+def answered() -> Expected:
+    """The right workload answers with the nonce."""
+    return Expected(word="answered", kinds=frozenset({Kind.ANSWERED}))
+
+
+def denied(deny: str = "drop") -> Expected:
+    """NetworkPolicy's denial between naked workloads: silence, or where the profile says `reject` a refusal.
+
+    Args:
+        deny: The profile's `deny`: `drop` or `reject`.
+    """
+    kinds = {Kind.DROPPED} if deny == "drop" else {Kind.REFUSED, Kind.REJECTED}
+    return Expected(word="dropped" if deny == "drop" else "rejected", kinds=frozenset(kinds))
+
+
+def exactly(kind: Kind) -> Expected:
+    """This one verdict and no other."""
+    return Expected(word=str(kind), kinds=frozenset({kind}))

@@ -1,0 +1,1 @@
+"""What these manifests mean: typed policies, read strictly."""

@@ -1,0 +1,1 @@
+"""What is shown: results.json, Allure, HTML, JUnit and the terminal."""

@@ -1,0 +1,1 @@
+"""What must hold: one folder an area, expectations written by hand."""

@@ -1,0 +1,1 @@
+"""What NetworkPolicy promises, row by row."""

@@ -1,0 +1,24 @@
+"""What one lab is asked to be; plain values that every lab process inherits by fork."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabOptions:
+    """The lab's settings.
+
+    Attributes:
+        nodes: How many nodes, at least one.
+        mutant: Name of the broken data plane that is switched on, or empty.
+        images: Image name → folder (a root file system) or archive (`docker save`, OCI layout) on this machine.
+        state: The lab's own directory, on a tmpfs that only the lab sees.
+        source: The checkout or installation that holds this package, for pods that run our own code (DNS).
+    """
+
+    nodes: int = 2
+    mutant: str = ""
+    images: dict[str, str] = field(default_factory=dict)
+    state: str = "/run/eastwest"
+    source: str = ""

@@ -1,0 +1,159 @@
+"""Overlapping rounds until the expected matrix holds through one window; enforcement latency on the way.
+
+What belongs here: when a policy counts as in force. What does not: what the verdicts are then worth (`judge`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flows.matrix import Cell
+from flows.measure import SLACK, Asker, Round, send
+from flows.model import Flow, Kind, Verdict
+
+TICK = 0.1
+"""Seconds between two rounds; longer when a round is large, so that the probes do not become the load."""
+PROBES_PER_SECOND = 600
+"""How many probes a second the rounds may add up to (two cores carry about twice that)."""
+MOST_UNDER_WAY = 40
+"""Rounds under way at once; beyond it a new one waits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converged:
+    """How the cluster came to the expected matrix, or where it stood when time was up.
+
+    Attributes:
+        held: Whether the expected matrix held through one window.
+        verdicts: The last round's; when `held`, the last round of the window.
+        latency: Seconds from `applied_at` to the first probe sent in the lasting new state; None when not held.
+        since: When the first probe of the window was sent, on the monotonic clock.
+        nonces: Every nonce of the window's rounds, by flow.
+    """
+
+    held: bool
+    verdicts: Mapping[Flow, Verdict]
+    latency: float | None
+    rounds: int
+    seconds: float
+    since: float
+    nonces: Mapping[Flow, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A finished round, and whether it shows the expected matrix (None: it could not tell)."""
+
+    sent_at: float
+    verdicts: dict[Flow, Verdict]
+    shows: bool | None
+
+
+def converge(
+    agents: Mapping[str, Asker],
+    cells: Sequence[Cell],
+    *,
+    deny_timeout: float,
+    timeout: float,
+    window: float,
+    applied_at: float | None = None,
+) -> Converged:
+    """Ask again and again, overlapping, until every expectation holds in all rounds of one window.
+
+    Args:
+        window: Seconds between the first and the last round that must all show the expected matrix; 0 takes one round.
+        applied_at: When the API server acknowledged the change, on the monotonic clock.
+    """
+    started = time.monotonic()
+    last_launch = started + timeout
+    flows = [cell.flow for cell in cells]
+    tick = max(TICK, len(flows) / PROBES_PER_SECOND)
+    pause = threading.Event()
+    under_way: list[Round] = []
+    seen: list[_Seen] = []
+    next_launch = started
+    while True:
+        now = time.monotonic()
+        if now >= next_launch and now < last_launch and len(under_way) < MOST_UNDER_WAY:
+            under_way.append(send(agents, flows, deny_timeout))
+            next_launch = max(next_launch + tick, now)
+        while under_way and under_way[0].done():
+            finished = under_way.pop(0)
+            verdicts = finished.verdicts(now)
+            seen.append(_Seen(finished.sent_at, verdicts, shows(cells, verdicts)))
+        held = _held(seen, window)
+        if held is not None:
+            return _converged(seen, held, applied_at, started)
+        overdue = bool(under_way) and now > under_way[0].sent_at + 4 * deny_timeout + SLACK
+        if (now >= last_launch and not under_way) or overdue:
+            return _given_up(seen, under_way, started)
+        wake = next_launch if now < last_launch and len(under_way) < MOST_UNDER_WAY else now + tick
+        pause.wait(min(max(wake - now, 0.002), 0.02))
+
+
+def shows(cells: Sequence[Cell], verdicts: Mapping[Flow, Verdict]) -> bool | None:
+    """Whether the verdicts are all as expected; None when nothing differs but something could not be told."""
+    unknown = False
+    for cell in cells:
+        verdict = verdicts.get(cell.flow)
+        if cell.expected is None:
+            continue
+        if verdict is None or verdict.kind is Kind.PROBE_ERROR:
+            unknown = True
+        elif not cell.expected.matches(verdict):
+            return False
+    return None if unknown else True
+
+
+def _held(seen: Sequence[_Seen], window: float) -> int | None:
+    """Index of the first round of the lasting state when it has lasted through a window, else None."""
+    first: int | None = None
+    for index in range(len(seen) - 1, -1, -1):
+        if seen[index].shows is False:
+            break
+        if seen[index].shows:
+            first = index
+    if first is None or seen[-1].shows is None:
+        return None
+    return first if seen[-1].sent_at - seen[first].sent_at >= window else None
+
+
+def _converged(seen: Sequence[_Seen], first: int, applied_at: float | None, started: float) -> Converged:
+    window = seen[first:]
+    latency = None if applied_at is None else max(0.0, window[0].sent_at - applied_at)
+    return Converged(
+        held=True,
+        verdicts=window[-1].verdicts,
+        latency=latency,
+        rounds=len(seen),
+        seconds=time.monotonic() - started,
+        since=window[0].sent_at,
+        nonces=_nonces(window),
+    )
+
+
+def _given_up(seen: Sequence[_Seen], under_way: Sequence[Round], started: float) -> Converged:
+    """The last round that showed something else: a state that comes and goes must not look like the expected one."""
+    telling = next((each for each in reversed(seen) if each.shows is False), seen[-1] if seen else None)
+    if telling is None:
+        telling = _Seen(under_way[0].sent_at, under_way[0].verdicts(time.monotonic()), None)
+    return Converged(
+        held=False,
+        verdicts=telling.verdicts,
+        latency=None,
+        rounds=len(seen),
+        seconds=time.monotonic() - started,
+        since=telling.sent_at,
+        nonces=_nonces([telling]),
+    )
+
+
+def _nonces(rounds: Sequence[_Seen]) -> dict[Flow, frozenset[str]]:
+    found: dict[Flow, set[str]] = {}
+    for each in rounds:
+        for flow, verdict in each.verdicts.items():
+            found.setdefault(flow, set()).add(verdict.nonce)
+    return {flow: frozenset(nonces) for flow, nonces in found.items()}

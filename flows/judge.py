@@ -1,0 +1,169 @@
+"""What an observation is worth: a denial counts only with its control, its neighbour and the server's own journal.
+
+What belongs here: the rules that turn verdicts into findings. What does not: collecting verdicts and journals.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from flows.matrix import Cell, Finding
+from flows.model import Flow, Kind, Protocol, Verdict, Workload
+
+NEVER_ASKED = {Kind.DNS_ERROR, Kind.UNREACHABLE}
+"""Verdicts that say the rule was not even asked: not the denial that was expected, and no proof against it either."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One thing a server noted in its journal: an accepted connection, or a request with its nonce.
+
+    Attributes:
+        at: Seconds on the harness's monotonic clock.
+        nonce: Empty for a connection on which no request came.
+        peer: The caller's address as the server saw it.
+    """
+
+    at: float
+    port: int
+    protocol: str
+    peer: str
+    nonce: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """A server's journal, read after a control flow had arrived.
+
+    Attributes:
+        complete: The control flow arrived and nothing was lost; without that the journal proves nothing.
+    """
+
+    arrivals: tuple[Arrival, ...] = ()
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witnesses:
+    """Everything besides the verdicts that a finding rests on.
+
+    Attributes:
+        controls: The same flows, seen before the policy.
+        journals: Workload name → its journal; a destination that is not ours has none.
+        workloads: Everything of ours that could have knocked, by name.
+        since: When the measured probes began, on the harness's monotonic clock.
+        nonces: Further nonces of each flow (earlier rounds of the same window).
+    """
+
+    controls: Mapping[Flow, Verdict]
+    journals: Mapping[str, Journal]
+    workloads: Mapping[str, Workload]
+    since: float = 0.0
+    nonces: Mapping[Flow, frozenset[str]]
+
+
+def judge(cells: Iterable[Cell], witnesses: Witnesses) -> list[Cell]:
+    """Every cell with its finding, and the reason where it is not plain.
+
+    Allowed cells first: whether one of them holds decides what the denials are worth.
+    """
+    cells = list(cells)
+    allowed = {
+        index: _allowed(cell) for index, cell in enumerate(cells) if cell.expected is None or cell.expected.allows
+    }
+    neighbours = [cell for cell in allowed.values() if cell.expected and cell.finding is Finding.HOLDS]
+    return [allowed.get(index) or _denied(cell, neighbours, witnesses) for index, cell in enumerate(cells)]
+
+
+def _allowed(cell: Cell) -> Cell:
+    if cell.expected is None:
+        return cell
+    if cell.verdict is None or cell.verdict.kind is Kind.PROBE_ERROR:
+        return _undecided(cell, _why_no_verdict(cell))
+    if cell.expected.matches(cell.verdict):
+        return replace(cell, finding=Finding.HOLDS)
+    return replace(cell, finding=Finding.DIFFERS)
+
+
+def _denied(cell: Cell, neighbours: Sequence[Cell], witnesses: Witnesses) -> Cell:
+    verdict, expected = cell.verdict, cell.expected
+    if expected is None or verdict is None or verdict.kind is Kind.PROBE_ERROR:
+        return _undecided(cell, _why_no_verdict(cell))
+    if not expected.matches(verdict):
+        if verdict.kind in NEVER_ASKED:
+            return _undecided(cell, verdict.evidence.detail or f"{verdict.kind}: the rule was not even asked")
+        return replace(cell, finding=Finding.DIFFERS)
+    control = witnesses.controls.get(cell.flow)
+    if control is None or control.kind is not Kind.ANSWERED:
+        seen = f"before the policy it was {control.kind}" if control else "it was never asked before the policy"
+        return _undecided(cell, f"no positive control: {seen}")
+    took = control.evidence.elapsed * 1000
+    cell = replace(cell, control=f"answered by {control.evidence.answered_by or 'the server'} in {took:.0f} ms before")
+    cell = _heard(cell, verdict, witnesses)
+    if cell.finding is not Finding.UNASKED:
+        return cell
+    if not _neighbour(cell, neighbours):
+        return _undecided(cell, "no neighbour flow stayed allowed, so the silence may have another cause")
+    return replace(cell, finding=Finding.HOLDS)
+
+
+def _heard(cell: Cell, verdict: Verdict, witnesses: Witnesses) -> Cell:
+    """What the destination's journal says; the finding stays `unasked` when it has nothing against the denial."""
+    destination = cell.flow.destination
+    if destination not in witnesses.workloads:
+        return replace(cell, verdict=verdict.with_evidence(journal="this destination keeps none"))
+    journal = witnesses.journals.get(destination)
+    if journal is None or not journal.complete:
+        return _undecided(cell, f"the journal of {destination} could not be read after a control flow")
+    nonces = {verdict.nonce, *witnesses.nonces.get(cell.flow, ())} - {""}
+    if any(arrival.nonce in nonces for arrival in journal.arrivals):
+        told = "the request arrived; only its answer was lost"
+        return replace(cell, finding=Finding.DIFFERS, reason=told, verdict=verdict.with_evidence(journal=told))
+    if cell.flow.protocol is not Protocol.UDP:
+        sources = _addresses(witnesses.workloads.get(cell.flow.source))
+        silent = [each for each in journal.arrivals if not each.nonce and each.at >= witnesses.since]
+        if any(each.port == cell.flow.port and _address(each.peer) in sources for each in silent):
+            told = f"the server accepted a connection from {cell.flow.source}"
+            return replace(cell, finding=Finding.DIFFERS, reason=told, verdict=verdict.with_evidence(journal=told))
+        known = {address for workload in witnesses.workloads.values() for address in _addresses(workload)}
+        strangers = [each for each in silent if each.port == cell.flow.port and _address(each.peer) not in known]
+        if strangers:
+            return _undecided(
+                cell, f"unexplained connection from {strangers[0].peer} to {destination}:{cell.flow.port}"
+            )
+    return replace(cell, verdict=verdict.with_evidence(journal="neither the nonce nor an unexplained connection"))
+
+
+def _neighbour(cell: Cell, neighbours: Sequence[Cell]) -> bool:
+    return any(neighbour.flow != cell.flow for neighbour in neighbours)
+
+
+def _why_no_verdict(cell: Cell) -> str:
+    if cell.verdict is None:
+        return "the agent gave no record for this flow"
+    return cell.verdict.evidence.detail or "the probe itself failed"
+
+
+def _undecided(cell: Cell, reason: str) -> Cell:
+    return replace(cell, finding=Finding.UNDECIDED, reason=reason)
+
+
+def _addresses(workload: Workload | None) -> frozenset[str]:
+    return frozenset(_address(each) for each in workload.addresses) if workload else frozenset()
+
+
+def _address(text: str) -> str:
+    """The address of `10.1.2.3`, `10.1.2.3:80`, `[fd00::1]:80` or `::ffff:10.1.2.3`, in one form."""
+    bare = text.strip()
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    elif bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        return bare
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)

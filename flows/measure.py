@@ -1,0 +1,84 @@
+"""Many flows asked at once: one batch per source, all of them under way together.
+
+What belongs here: spreading flows over agents and gathering verdicts. What does not: what a verdict is worth (`judge`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from flows.errors import HarnessError
+from flows.model import Flow, Verdict
+
+SLACK = 10.0
+"""Seconds beyond the flows' own deadlines until a batch that is still incomplete is given up."""
+
+
+class Question(Protocol):
+    """A batch that is under way."""
+
+    def result(self, deadline: float) -> list[Verdict]:
+        """The verdicts, in the order of the flows; waits until `deadline` on the monotonic clock."""
+        ...
+
+    def done(self) -> bool:
+        """Whether every verdict is there."""
+        ...
+
+
+class Asker(Protocol):
+    """What can ask flows from one workload; `flows.stream.Agent` is one."""
+
+    def ask(self, flows: Sequence[Flow], timeout: float) -> Question:
+        """Send the flows as one batch and return at once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One question of many flows, under way or finished.
+
+    Attributes:
+        sent_at: When it was sent, on the harness's monotonic clock.
+    """
+
+    sent_at: float
+    parts: tuple[tuple[tuple[Flow, ...], Question], ...]
+
+    def done(self) -> bool:
+        """Whether every part is answered."""
+        return all(question.done() for _, question in self.parts)
+
+    def verdicts(self, deadline: float) -> dict[Flow, Verdict]:
+        """All verdicts of the round; waits for those still missing."""
+        found: dict[Flow, Verdict] = {}
+        for flows, question in self.parts:
+            found.update(zip(flows, question.result(deadline), strict=True))
+        return found
+
+
+def send(
+    agents: Mapping[str, Asker], flows: Iterable[Flow], timeout: float, now: Callable[[], float] = time.monotonic
+) -> Round:
+    """Send every flow to its source's agent and return without waiting.
+
+    Raises:
+        HarnessError: A flow's source has no agent.
+    """
+    rows: dict[str, list[Flow]] = {}
+    for flow in flows:
+        rows.setdefault(flow.source, []).append(flow)
+    missing = sorted(set(rows) - set(agents))
+    if missing:
+        raise HarnessError(f"no agent in workload {missing[0]!r}; known workloads: {', '.join(sorted(agents))}")
+    sent_at = now()
+    return Round(sent_at, tuple((tuple(row), agents[source].ask(row, timeout)) for source, row in rows.items()))
+
+
+def measure(agents: Mapping[str, Asker], flows: Iterable[Flow], timeout: float) -> dict[Flow, Verdict]:
+    """Ask every flow once, all at the same time; costs about one `timeout` however many there are."""
+    under_way = send(agents, flows, timeout)
+    return under_way.verdicts(time.monotonic() + 4 * timeout + SLACK)

@@ -67,6 +67,11 @@ class Client:
         self._url, self._token, self._tls = url, token, tls
         self._session: aiohttp.ClientSession | None = None
 
+    @property
+    def token(self) -> str:
+        """The bearer token; a node's server lets in whoever shows the same one."""
+        return self._token
+
     async def __aenter__(self) -> Client:
         return self
 

@@ -22,7 +22,12 @@ CLONE_NEWNET: Final = 0x40000000
 
 _PR_SET_PDEATHSIG: Final = 1
 _MS_REC_PRIVATE: Final = 0x4000 | 0x40000
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_CLONE_PARENT: Final = 0x00008000
+_SYS_CLONE: Final = {"x86_64": 56, "aarch64": 220}
+_CAPABILITY_VERSION_3: Final = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc_holding_the_gil = ctypes.PyDLL(None, use_errno=True)
 
 COMMAND_DEADLINE: Final = 20.0
 """Seconds that `ip` or `nft` may take; they need milliseconds."""
@@ -57,6 +62,28 @@ def die_with_parent(sig: int = signal.SIGKILL) -> None:
     _check(_libc.prctl(_PR_SET_PDEATHSIG, sig, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
 
 
+def drop_privileges() -> None:
+    """Give up every capability for good: no later `execve` of this process or its children gains one."""
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+
+
+def fork_sibling() -> int:
+    """Like `os.fork`, but the new process is a child of this process's parent; only for a process that forked and is about to `execve`.
+
+    A process that joined a PID namespace lives in it only from its next fork on; as a sibling, that fork needs nobody to wait in between.
+    """
+    number = _SYS_CLONE.get(os.uname().machine)
+    if number is None:
+        raise KernelError(f"no number of the system call clone for {os.uname().machine}")
+    pid = int(_libc_holding_the_gil.syscall(number, _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0))
+    if pid < 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"clone: {os.strerror(errno)}")
+    return pid
+
+
 def make_mounts_private() -> None:
     """Keep every mount made from here on inside this mount namespace."""
     _check(_libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None), "mount --make-rprivate /")
@@ -69,11 +96,11 @@ def mount(source: str, target: str, kind: str, options: str = "") -> None:
 
 def new_network_namespace() -> int:
     """A file descriptor (close-on-exec) of a new network namespace with its loopback up; it lives while it is open."""
-    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         unshare(CLONE_NEWNET)
         try:
-            fresh = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            fresh = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             ip(["link set lo up"])
         finally:
             setns(home, CLONE_NEWNET)

@@ -67,7 +67,7 @@ class Cell:
 
     def first_line(self) -> str:
         """Who → whom, expected, got; at most 100 characters."""
-        got = self.verdict.kind if self.verdict else "no answer from the agent"
+        got = self.verdict.kind if self.verdict is not None else "no answer from the agent"
         wanted = self.expected.word if self.expected else "nothing"
         line = f"{self.flow}: expected {wanted}, got {got}"
         hint = self.hint()
@@ -77,7 +77,7 @@ class Cell:
 
     def hint(self) -> str:
         """The shortest cause: the judge's reason, else what the evidence names."""
-        return self.reason or (self.verdict.evidence.detail if self.verdict else "")
+        return self.reason or (self.verdict.evidence.detail if self.verdict is not None else "")
 
     def record(self) -> dict[str, Any]:
         """The cell as it stands in `results.json`."""
@@ -85,12 +85,12 @@ class Cell:
             "flow": {**asdict(self.flow), "key": self.flow.key, "text": str(self.flow)},
             "expected": self.expected.word if self.expected else None,
             "expected_mark": self.expected_mark,
-            "observed": str(self.verdict.kind) if self.verdict else None,
+            "observed": str(self.verdict.kind) if self.verdict is not None else None,
             "observed_mark": self.observed_mark,
             "finding": str(self.finding),
             "reason": self.reason,
             "control": self.control,
-            "evidence": asdict(self.verdict.evidence) if self.verdict else {},
+            "evidence": asdict(self.verdict.evidence) if self.verdict is not None else {},
         }
 
 

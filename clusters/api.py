@@ -87,11 +87,16 @@ def failure(status: int, body: bytes, what: str, secrets: Iterable[str] = ()) ->
         words = words.replace(secret, "***") if secret else words
     remedy = _REMEDIES.get(status, "see the API server's log")
     words = " ".join(words.split())
-    line = f"{what}: {status} {reason}".rstrip() + f": {words}; {remedy}"
+    head = f"{what}: {status} {reason}".rstrip()
+    line = f"{head}: {words}; {remedy}"
     if len(line) <= FIRST_LINE:
         return KubeError(line, status=status, reason=reason)
-    short = f"{what}: {status} {reason}".rstrip() + f"; {remedy}"
-    return KubeError(short, status=status, reason=reason, detail=f"the API server: {words}")
+    detail = f"the API server: {words}\nremedy: {remedy}"
+    room = FIRST_LINE - len(head) - 3
+    if status in {401, 403} or room < 20:
+        return KubeError(f"{head}; {remedy}", status=status, reason=reason, detail=detail)
+    short = words if len(words) <= room else f"{words[:room]}…"
+    return KubeError(f"{head}: {short}", status=status, reason=reason, detail=detail)
 
 
 def unreachable(host: str, what: str, cause: BaseException) -> KubeError:

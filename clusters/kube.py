@@ -1,14 +1,13 @@
 """Requests to a cluster's API server: objects in, objects out, as plain JSON.
 
-What belongs here: the verbs of the API, list and watch, waiting for objects, access reviews, and the marks that every
-object of ours carries. What does not: errors and addresses of the API (`api`), the exec stream (`channel`),
-what the objects mean. The official client is used for what it is best at, reading kubeconfigs and signing requests.
+What belongs here: the verbs of the API, list and watch, waiting for objects, access reviews. What does not: errors and
+addresses of the API (`api`), the exec stream (`channel`), what the objects mean.
+The official client is used for what it is best at: reading kubeconfigs and signing requests.
 """
 
 from __future__ import annotations
 
 import copy
-import datetime
 import shlex
 import threading
 import time
@@ -18,17 +17,11 @@ from urllib.parse import urlencode
 
 from clusters.api import Connection, KubeError, KubeTimeoutError, not_found
 from clusters.cluster import Cluster
+from clusters.marks import LEASE, MANAGED_BY, MANAGER, RUN, own, run_selector
 from clusters.resources import Resource, base_path, known_resource, summary
 
 if TYPE_CHECKING:
     from clusters.channel import ExecChannel
-
-MANAGED_BY: Final = "app.kubernetes.io/managed-by"
-MANAGER: Final = "eastwest"
-RUN: Final = "eastwest.dev/run"
-LEASE: Final = "eastwest.dev/lease"
-LEASE_TIME: Final = datetime.timedelta(hours=6)
-"""An object of ours may be swept by others this long after it was made; longer than any run."""
 
 REQUEST_TIMEOUT: Final = 30.0
 """Seconds for one request; the API server's own limit is 60."""
@@ -43,7 +36,18 @@ Object = dict[str, Any]
 """A Kubernetes object as JSON."""
 Objects = list[Object]
 
-__all__ = ["LEASE", "MANAGED_BY", "RUN", "Kube", "KubeError", "KubeTimeoutError", "own", "preload", "run_selector"]
+__all__ = [
+    "LEASE",
+    "MANAGED_BY",
+    "MANAGER",
+    "RUN",
+    "Kube",
+    "KubeError",
+    "KubeTimeoutError",
+    "own",
+    "preload",
+    "run_selector",
+]
 
 
 def preload() -> threading.Thread:
@@ -51,21 +55,6 @@ def preload() -> threading.Thread:
     thread = threading.Thread(target=Connection.preload, name="import-kubernetes", daemon=True)
     thread.start()
     return thread
-
-
-def run_selector(run_id: str) -> str:
-    """The label selector of everything that one run created."""
-    return f"{MANAGED_BY}={MANAGER},{RUN}={run_id}"
-
-
-def own(obj: Object, cluster: Cluster) -> Object:
-    """A copy of the object with the marks of this run: managed-by and run labels, and the lease's end (RFC 3339)."""
-    marked = copy.deepcopy(obj)
-    meta = marked.setdefault("metadata", {})
-    meta["labels"] = {**(meta.get("labels") or {}), MANAGED_BY: MANAGER, RUN: cluster.run_id}
-    expiry = datetime.datetime.now(datetime.UTC) + LEASE_TIME
-    meta["annotations"] = {**(meta.get("annotations") or {}), LEASE: expiry.strftime("%Y-%m-%dT%H:%M:%SZ")}
-    return marked
 
 
 class Kube:
@@ -146,12 +135,20 @@ class Kube:
             read_timeout=REQUEST_TIMEOUT,
         )
 
-    def delete(self, api_version: str, kind: str, name: str, namespace: str = "", *, grace: int | None = None) -> None:
-        """Ask for one object's deletion, its dependants in the background; one that is gone already is no error."""
+    def delete(
+        self, api_version: str, kind: str, name: str, namespace: str = "", *, grace: int | None = None, uid: str = ""
+    ) -> None:
+        """Ask for one object's deletion, its dependants in the background; one that is gone already is no error.
+
+        Args:
+            uid: Delete only the object with this uid; 409 when the name belongs to another by now.
+        """
         resource = self._resource(api_version, kind)
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if grace is not None:
             body["gracePeriodSeconds"] = grace
+        if uid:
+            body["preconditions"] = {"uid": uid}
         try:
             self._connection.json(
                 "DELETE",

@@ -1,0 +1,36 @@
+"""The one seam at which a mutant may stand: around the compilation of a snapshot.
+
+What belongs here: the seam's types. What does not: any mutant (`faults`, and the registry in `clusters.lab.mutants`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from clusters.lab.policy.ruleset import Ruleset
+from clusters.lab.policy.snapshot import Snapshot
+
+Compile = Callable[[Snapshot], Ruleset]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What a mutant may know besides the snapshot.
+
+    Attributes:
+        node: The node whose data plane this is.
+        now: A monotonic clock, in seconds.
+        wake: Asks for another compilation after so many seconds.
+        memory: The mutant's own, kept between compilations.
+    """
+
+    node: str
+    now: Callable[[], float]
+    wake: Callable[[float], None]
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
+Around = Callable[[Snapshot, World, Compile], Ruleset]
+"""Gives the ruleset that the broken data plane would program; `Compile` is the sound one."""

@@ -1,0 +1,142 @@
+"""All that one node's data plane knows at one moment, as plain values: the compiler's only input.
+
+What belongs here: reading the API's objects into values. What does not: what follows from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from clusters.lab.client import Object
+from policies.model import NetworkPolicy
+
+Labels = Mapping[str, str]
+OVER = {"Succeeded", "Failed"}
+"""Phases in which a pod's address is nobody's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """A pod, as far as policy can see it.
+
+    Attributes:
+        addresses: Every address it has; empty while it is pending.
+        ports: Its containers' named ports: (name, protocol in lower case, number).
+        counts: Whether it can be a peer: not over, and with a network of its own.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    labels: Labels = field(default_factory=dict)
+    addresses: tuple[str, ...] = ()
+    ports: tuple[tuple[str, str, int], ...] = ()
+    counts: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A pod of this node with the interface that its node end of the veth has."""
+
+    pod: Pod
+    interface: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePort:
+    """One port of a Service with its ready backends (address, port)."""
+
+    name: str
+    protocol: str
+    port: int
+    backends: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A Service that has cluster addresses."""
+
+    namespace: str
+    name: str
+    addresses: tuple[str, ...]
+    ports: tuple[ServicePort, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What is known now."""
+
+    pods: tuple[Pod, ...] = ()
+    namespaces: Mapping[str, Labels] = field(default_factory=dict)
+    policies: tuple[NetworkPolicy, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    services: tuple[Service, ...] = ()
+
+
+def pod(obj: Object, addresses: Iterable[str] = ()) -> Pod:
+    """A pod from its API object.
+
+    Args:
+        obj: The object.
+        addresses: Its addresses where the node knows them before the status does.
+    """
+    meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
+    written = [each["ip"] for each in status.get("podIPs") or [] if each.get("ip")]
+    if not written and status.get("podIP"):
+        written = [status["podIP"]]
+    containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
+    ports = tuple(
+        (port["name"], port.get("protocol", "TCP").lower(), int(port["containerPort"]))
+        for container in containers
+        for port in container.get("ports") or []
+        if port.get("name")
+    )
+    return Pod(
+        namespace=meta.get("namespace", ""),
+        name=meta["name"],
+        uid=meta.get("uid", ""),
+        labels=meta.get("labels") or {},
+        addresses=tuple(addresses) or tuple(written),
+        ports=ports,
+        counts=status.get("phase") not in OVER and not spec.get("hostNetwork"),
+    )
+
+
+def services(objects: Iterable[Object], slices: Iterable[Object]) -> tuple[Service, ...]:
+    """Every Service with a cluster address, its backends taken from the EndpointSlices that name it."""
+    by_service: dict[tuple[str, str], list[Object]] = {}
+    for each in slices:
+        meta = each["metadata"]
+        owner = (meta.get("labels") or {}).get("kubernetes.io/service-name", "")
+        by_service.setdefault((meta.get("namespace", ""), owner), []).append(each)
+    found = []
+    for obj in objects:
+        meta, spec = obj["metadata"], obj.get("spec", {})
+        written = spec.get("clusterIPs") or [spec.get("clusterIP")]
+        addresses = tuple(each for each in written if each and each != "None")
+        if not addresses or spec.get("type") == "ExternalName":
+            continue
+        key = (meta.get("namespace", ""), meta["name"])
+        ports = tuple(_service_port(port, by_service.get(key, [])) for port in spec.get("ports") or [])
+        found.append(Service(namespace=key[0], name=key[1], addresses=addresses, ports=ports))
+    return tuple(found)
+
+
+def _service_port(port: Object, slices: Iterable[Object]) -> ServicePort:
+    name, protocol = port.get("name") or "", port.get("protocol", "TCP").lower()
+    backends = {
+        (address, int(target["port"]))
+        for each in slices
+        for target in each.get("ports") or []
+        if (target.get("name") or "") == name and target.get("protocol", "TCP").lower() == protocol
+        for endpoint in each.get("endpoints") or []
+        if _ready(endpoint)
+        for address in endpoint.get("addresses") or []
+    }
+    return ServicePort(name=name, protocol=protocol, port=int(port["port"]), backends=tuple(sorted(backends)))
+
+
+def _ready(endpoint: Object) -> bool:
+    conditions = endpoint.get("conditions") or {}
+    return conditions.get("ready") is not False and not conditions.get("terminating")

@@ -10,13 +10,12 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
 
 from clusters.cluster import Cluster
-from flows.errors import HarnessError, UsageError
+from flows.errors import UsageError
 from reports.redact import scrub
 from reports.summary import Summary, summarise
 
@@ -315,25 +314,3 @@ def _typed(value: object, allowed: tuple[type, ...], source: str, where: str) ->
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}…"
-
-
-def one_line(error: HarnessError) -> str:
-    """A problem as `RunRecord.problems` wants it: the message without the tool's own words."""
-    return " ".join(error.message.split())
-
-
-def durations(timings: Mapping[str, float]) -> str:
-    """Timings in one line, in the order they were taken: `cluster 1.4 s · canary 0.3 s`."""
-    return " · ".join(f"{name} {seconds(value)}" for name, value in timings.items())
-
-
-def seconds(value: float | None) -> str:
-    """A duration as a person reads it: `84 ms`, `3.2 s`, `2 min 05 s`; a dash where there is none."""
-    if value is None:
-        return "–"
-    if value < 0.9995:
-        return f"{value * 1000:.0f} ms"
-    if value < 99.95:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest:02d} s"

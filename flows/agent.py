@@ -1,0 +1,985 @@
+"""The agent: it serves, journals and probes inside one pod; nothing is written and only the standard library is used.
+
+`serve` is the container's main process, `session` the relay that an exec runs; the protocol between harness and agent
+is in docs/explanation/architecture.md. This file travels alone into stock images, hence Python 3.9 and no import of
+ours, and hence its length. What belongs here: listeners, journal, prober and the records kept until acknowledged. What
+does not: what a record means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import contextlib
+import errno
+import ipaddress
+import itertools
+import json
+import os
+import platform
+import resource
+import secrets
+import select
+import signal
+import socket
+import ssl
+import struct
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+PROTOCOL = 1
+TICK = 0.01
+"""Seconds between two looks at how late the event loop is."""
+STAGGER = 0.4
+"""After this part of the timeout a second connection is tried: one lost SYN (sent again after 1 s) is not a drop."""
+GRACE = 0.1
+"""A silent socket is watched for this part of the timeout, at most this many seconds, for an answer that is late."""
+OUTBOX_BYTES = 16 << 20
+JOURNAL_ENTRIES = 100_000
+JOURNAL_PART = 2_000
+KNOWN = 20_000
+"""Questions remembered so that one that is asked again after a lost stream is not answered twice."""
+IDLE = 120.0
+"""Seconds until the server gives up a connection on which nothing happens (its peer may have been cut off)."""
+BODY = 2_048
+"""How much of an answer that is not an echo a record quotes, in bytes."""
+CA = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+API_NAME = "kubernetes.default.svc"
+SERVER_HEADER = "x-eastwest-echo"
+ECHO = ("pod", "workload", "instance", "version", "nonce", "peer")
+Message = dict[str, Any]
+T = TypeVar("T")
+
+
+class ProbeError(Exception):
+    """A probe ended in a way that is not an OSError; `code` is what the record says."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(detail or code)
+        self.code = code
+
+
+async def within(work: Awaitable[T], seconds: float) -> T | None:
+    """The result, or None when it was not there in time; the work has ended when this returns."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=max(seconds, 0))
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+    return None if task.cancelled() else task.result()
+
+
+def endpoint(address: Any) -> str:
+    """`10.0.0.1:80` or `[fd00::1]:80`; an IPv4 address seen through an IPv6 socket is shown as IPv4."""
+    host = str(address[0]).partition("%")[0]
+    host = host[7:] if host.startswith("::ffff:") and "." in host else host
+    return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
+
+
+class Lag:
+    """How late the event loop was during the last minute."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._peaks: deque[tuple[float, float]] = deque()
+        self._due = self._loop.time() + TICK
+        self._loop.call_at(self._due, self._tick)
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        late = now - self._due
+        while self._peaks and self._peaks[-1][1] <= late:
+            self._peaks.pop()
+        while self._peaks and self._peaks[0][0] < now - 60:
+            self._peaks.popleft()
+        self._peaks.append((now, late))
+        self._due = now + TICK
+        self._loop.call_at(self._due, self._tick)
+
+    def since(self, then: float) -> float:
+        """The longest lateness since `then`, with the one that is going on right now; seconds."""
+        current = max(self._loop.time() - self._due, 0.0)
+        first = bisect.bisect_left(self._peaks, (then,))
+        return round(max(current, self._peaks[first][1] if first < len(self._peaks) else 0.0), 4)
+
+
+class Journal:
+    """What reached this pod, numbered from 0; bounded, and what was lost by that is counted."""
+
+    def __init__(self) -> None:
+        self.entries: deque[Message] = deque(maxlen=JOURNAL_ENTRIES)
+        self.next = 0
+        self.undecided: dict[int, asyncio.Future[None]] = {}
+
+    def add(self, event: str, protocol: str, port: int, peer: str, connection: int, **more: str) -> None:
+        """Note one event: `accepted`, `nonce`, `datagram` or `ready`."""
+        now = asyncio.get_running_loop().time()
+        entry = {"n": self.next, "at": now, "event": event, "protocol": protocol, "port": port, "peer": peer}
+        entry.update(nonce=more.get("nonce", "")[:80], source=more.get("source", "")[:80], connection=connection)
+        self.entries.append(entry)
+        self.next += 1
+
+    def since(self, number: int) -> list[Message]:
+        """The entries from `number` on that are still there."""
+        wanted = min(max(self.next - number, 0), len(self.entries))
+        return list(itertools.islice(self.entries, len(self.entries) - wanted, None))
+
+    async def settle(self) -> None:
+        """Give connections that were accepted a moment ago the time to say who they are."""
+        if self.undecided:
+            await asyncio.wait(set(self.undecided.values()), timeout=0.2)
+
+
+class Identity:
+    """Who this agent is, as the pod's environment says it."""
+
+    def __init__(self) -> None:
+        self.pod = os.environ.get("EASTWEST_POD", "")
+        self.workload = os.environ.get("EASTWEST_WORKLOAD", "")
+        self.version = os.environ.get("EASTWEST_VERSION", "")
+        self.instance = secrets.token_hex(6)
+        self.ports: list[tuple[int, str]] = []
+        for item in filter(None, os.environ.get("EASTWEST_PORTS", "").replace(" ", "").split(",")):
+            port, _, protocol = item.partition("/")
+            if not port.isdigit() or protocol not in {"tcp", "udp"}:
+                raise SystemExit(f"eastwest agent: EASTWEST_PORTS: {item!r} is not a port; write 8080/tcp or 8080/udp")
+            self.ports.append((int(port), protocol))
+
+    def echo(self, nonce: str, peer: str) -> Message:
+        """The proof that this pod answered."""
+        values = (self.pod, self.workload, self.instance, self.version, nonce, peer)
+        return dict(zip(ECHO, values))
+
+
+class Served(asyncio.Protocol):
+    """One accepted connection: lines of JSON or HTTP/1.1, whichever its first byte says."""
+
+    numbers = itertools.count(1)
+
+    def __init__(self, identity: Identity, journal: Journal, port: int) -> None:
+        self.identity, self.journal, self.port = identity, journal, port
+        self.buffer = b""
+        self.number = next(self.numbers)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Journal the connection before anything is known about it."""
+        assert isinstance(transport, asyncio.Transport)
+        loop = asyncio.get_running_loop()
+        self.transport = transport
+        self.peer = endpoint(transport.get_extra_info("peername") or ("unknown", 0))
+        self.journal.add("accepted", "tcp", self.port, self.peer, self.number)
+        self.journal.undecided[self.number] = loop.create_future()
+        self.idle = loop.call_later(IDLE, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        del exc
+        self.idle.cancel()
+        self._decided()
+
+    def _decided(self) -> None:
+        waiting = self.journal.undecided.pop(self.number, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer every complete request of the buffer."""
+        self.idle.cancel()
+        self.idle = asyncio.get_running_loop().call_later(IDLE, self.transport.abort)
+        self.buffer += data
+        try:
+            while self.buffer and (self._line() if self.buffer[:1] == b"{" else self._http()):
+                self._decided()
+        except ValueError:
+            self.transport.close()
+        if len(self.buffer) > 1 << 16:
+            self.transport.abort()
+
+    def _note(self, protocol: str, nonce: str, source: str) -> None:
+        self.journal.add("nonce", protocol, self.port, self.peer, self.number, nonce=nonce, source=source)
+
+    def _line(self) -> bool:
+        line, end, rest = self.buffer.partition(b"\n")
+        if not end:
+            return False
+        self.buffer = rest
+        asked = json.loads(line)
+        self._note("tcp", str(asked.get("nonce", "")), str(asked.get("source", "")))
+        self.transport.write(json.dumps(self.identity.echo(str(asked.get("nonce", "")), self.peer)).encode() + b"\n")
+        return True
+
+    def _http(self) -> bool:
+        head, end, rest = self.buffer.partition(b"\r\n\r\n")
+        if not end:
+            return False
+        start, *lines = head.decode("latin-1").split("\r\n")
+        method, path, version = start.split(" ")
+        headers = [(name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+        named = {name.lower(): value for name, value in headers}
+        length = int(named.get("content-length") or 0)
+        if len(rest) < length:
+            return False
+        self.buffer = rest[length:]
+        nonce = named.get("x-eastwest-nonce", "")
+        if path == "/ready" and not nonce:
+            self.journal.add("ready", "http", self.port, self.peer, self.number)
+        else:
+            self._note("http", nonce, named.get("x-eastwest-source", ""))
+        answer = self.identity.echo(nonce, self.peer)
+        short = json.dumps(answer)
+        body = json.dumps({**answer, "method": method, "path": path, "headers": headers}).encode() + b"\n"
+        asked = path.rpartition("/status/")[2].partition("?")[0] if "/status/" in path else ""
+        status = int(asked) if asked.isdigit() and len(asked) == 3 and asked >= "200" else 200
+        last = "close" in named.get("connection", "").lower() or version == "HTTP/1.0"
+        lines = [f"HTTP/1.1 {status} From-Agent", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+        lines += [f"{SERVER_HEADER}: {short}", f"Connection: {'close' if last else 'keep-alive'}", "", ""]
+        self.transport.write("\r\n".join(lines).encode() + (b"" if method == "HEAD" else body))
+        if last:
+            self.transport.close()
+        return True
+
+
+def open_listener(port: int, protocol: str) -> socket.socket:
+    """A listening or bound socket for both families, or for IPv4 where there is no IPv6."""
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    for family in (socket.AF_INET6, socket.AF_INET):
+        sock = None
+        try:
+            sock = socket.socket(family, kind)
+            sock.setblocking(False)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            if protocol == "tcp":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            else:  # learn to which of our addresses a datagram came, so that the answer leaves from there
+                level, option = (socket.IPPROTO_IPV6, 49) if family == socket.AF_INET6 else (socket.IPPROTO_IP, 8)
+                sock.setsockopt(level, option, 1)  # IPV6_RECVPKTINFO, IP_PKTINFO
+            sock.bind(("", port))
+        except OSError as error:
+            if sock is not None:
+                sock.close()
+            if family == socket.AF_INET or error.errno == errno.EADDRINUSE:
+                raise SystemExit(f"eastwest agent: port {port}/{protocol}: cannot listen: {error.strerror}") from None
+        else:
+            return sock
+    raise SystemExit(f"eastwest agent: port {port}/{protocol}: no address family to listen on")
+
+
+def answer_datagrams(sock: socket.socket, identity: Identity, journal: Journal, port: int) -> None:
+    """Journal and answer whatever waits on the socket."""
+    for _ in range(64):
+        try:
+            data, control, _, peer = sock.recvmsg(4096, 256)
+        except OSError:  # nothing waits, or an ICMP error about an earlier answer
+            return
+        if sock.family == socket.AF_INET6:  # struct in6_pktinfo: address, interface; let routing choose the interface
+            reply = [(level, kind, value[:16] + bytes(4)) for level, kind, value in control]
+        else:  # struct in_pktinfo: interface, our address, the header's destination
+            reply = [(level, kind, bytes(4) + value[4:]) for level, kind, value in control]
+        asked: Any = None
+        with contextlib.suppress(ValueError):
+            asked = json.loads(data)
+        nonce, source = (asked.get("nonce", ""), asked.get("source", "")) if isinstance(asked, dict) else ("", "")
+        journal.add("datagram", "udp", port, endpoint(peer), 0, nonce=str(nonce), source=str(source))
+        with contextlib.suppress(OSError):  # the peer asks again
+            sock.sendmsg([json.dumps(identity.echo(str(nonce), endpoint(peer))).encode()], reply, 0, peer)
+
+
+def probe_socket(family: int, kind: int) -> socket.socket:
+    """A non-blocking socket that keeps ICMP errors with their sender (IP_RECVERR, IPV6_RECVERR)."""
+    sock = socket.socket(family, kind)
+    sock.setblocking(False)
+    level, option = (socket.IPPROTO_IPV6, 25) if family == socket.AF_INET6 else (socket.IPPROTO_IP, 11)
+    with contextlib.suppress(OSError):
+        sock.setsockopt(level, option, 1)
+    return sock
+
+
+def icmp_error(sock: socket.socket) -> str:
+    """`TYPE/CODE from SENDER` of the ICMP error that ended the socket, or nothing where none came."""
+    with contextlib.suppress(OSError):
+        for _, _, value in sock.recvmsg(1, 512, socket.MSG_ERRQUEUE)[1]:
+            _, origin, kind, code = struct.unpack_from("=IBBB", value)
+            if origin in {2, 3} and len(value) >= 24:  # SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6; then the sender
+                family = socket.AF_INET if origin == 2 else socket.AF_INET6
+                raw = value[20:24] if origin == 2 else value[24:40]
+                return f"{kind}/{code} from {socket.inet_ntop(family, raw)}"
+    return ""
+
+
+def dns_question(number: int, name: str, kind: int) -> bytes:
+    """A query for one name (absolute, without the last dot), with room for 1232 bytes of answer (EDNS0)."""
+    labels = b"".join(bytes([len(label)]) + label for label in (part.encode("idna") for part in name.split(".")))
+    head, tail = struct.pack("!6H", number, 0x0100, 1, 0, 0, 1), struct.pack("!BHHBHHIH", 0, kind, 1, 0, 41, 1232, 0, 0)
+    return head + labels + tail
+
+
+def dns_answer(data: bytes) -> tuple[int, int, list[str]]:
+    """The answer's number, its code and the addresses in it.
+
+    Raises:
+        ValueError: This is no answer.
+    """
+
+    def skip(at: int) -> int:
+        while data[at]:
+            if data[at] >= 0xC0:
+                return at + 2
+            at += data[at] + 1
+        return at + 1
+
+    try:
+        number, flags, questions, answers = struct.unpack_from("!4H", data)
+        place, found = 12, []
+        for _ in range(questions):
+            place = skip(place) + 4
+        for _ in range(answers):
+            place = skip(place)
+            kind, _, _, length = struct.unpack_from("!HHIH", data, place)
+            if (kind, length) in {(1, 4), (28, 16)}:
+                raw = data[place + 10 : place + 10 + length]
+                found.append(socket.inet_ntop(socket.AF_INET if kind == 1 else socket.AF_INET6, raw))
+            place += 10 + length
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"not a DNS answer: {error}") from None
+    if not flags & 0x8000:
+        raise ValueError("not a DNS answer: a question")
+    return number, flags & 15, found
+
+
+class Resolver:
+    """Names to addresses over UDP, as /etc/resolv.conf says; no thread is left behind by an unanswered query."""
+
+    def __init__(self, path: str = "/etc/resolv.conf", port: int = 53) -> None:
+        self._path, self._port = Path(path), port
+
+    def configuration(self) -> tuple[list[str], list[str], int]:
+        """Name servers, search domains and ndots."""
+        servers, search, ndots = [], [], 1
+        with contextlib.suppress(OSError), self._path.open(encoding="utf-8") as file:
+            for words in (line.split() for line in file):
+                if words[:1] == ["nameserver"] and len(words) > 1:
+                    servers.append(words[1])
+                elif words[:1] in (["search"], ["domain"]):
+                    search = words[1:]
+                elif words[:1] == ["options"]:
+                    ndots = next((int(w[6:]) for w in words if w.startswith("ndots:") and w[6:].isdigit()), ndots)
+        return servers[:3] or ["127.0.0.1"], search, ndots
+
+    async def lookup(self, name: str, pause: float, say: Callable[[str], None]) -> str:
+        """The first address of the name, IPv4 before IPv6; asks until it is cancelled.
+
+        Args:
+            pause: Seconds until the next try.
+            say: Told which server is asked for what.
+
+        Raises:
+            ProbeError: `dns-nxdomain`, `dns-nodata`, `dns-servfail`, `dns-refused`, `dns-unreachable`.
+        """
+        servers, search, ndots = self.configuration()
+        candidates = [name]
+        if not name.endswith("."):
+            longer = [f"{name}.{domain}" for domain in search]
+            candidates = [name, *longer] if name.count(".") >= ndots else [*longer, name]
+        worst = ""
+        for candidate in candidates:
+            code, found = await self._ask(candidate.rstrip("."), servers, pause, say)
+            if found:
+                return found[0]
+            worst = code if worst in {"", "dns-nxdomain"} else worst
+        raise ProbeError(worst)
+
+    async def _ask(
+        self, name: str, servers: list[str], pause: float, say: Callable[[str], None]
+    ) -> tuple[str, list[str]]:
+        failed: dict[str, str] = {}
+        for server in itertools.cycle(servers):
+            say(f"asked {server} for {name}")
+            try:
+                answers = await within(self._exchange(name, server), pause)
+            except OSError as error:
+                failed[server] = "dns-refused" if error.errno == errno.ECONNREFUSED else "dns-unreachable"
+                say(f"asked {server} for {name}: {error.strerror}")
+                answers = None
+            if answers is None:
+                if len(failed) == len(set(servers)):
+                    return failed[server], []
+                continue
+            found = [address for _, addresses in answers for address in addresses]
+            codes = {code for code, _ in answers}
+            words = {3: "dns-nxdomain", 2: "dns-servfail", 5: "dns-refused"}
+            return words.get(max(codes), "dns-servfail" if codes - {0} else "dns-nodata"), found
+        raise ProbeError("dns-unreachable", "no name server is configured")
+
+    async def _exchange(self, name: str, server: str) -> list[tuple[int, list[str]]]:
+        """The answers for A and AAAA; A alone where it has an address."""
+        loop = asyncio.get_running_loop()
+        with probe_socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect((server, self._port))
+            first, second = secrets.randbelow(1 << 16), secrets.randbelow(1 << 16)
+            sock.send(dns_question(first, name, 1))
+            sock.send(dns_question(second, name, 28))
+            seen: dict[int, tuple[int, list[str]]] = {}
+            while not {first, second} <= set(seen) and not seen.get(first, (0, []))[1]:
+                data = await loop.sock_recv(sock, 4096)
+                with contextlib.suppress(ValueError):
+                    number, code, found = dns_answer(data)
+                    if number in {first, second}:
+                        seen[number] = (code, found)
+            return [seen[number] for number in (first, second) if number in seen]
+
+
+class Line:
+    """Bytes over one connected socket, through TLS where wanted."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock, self._loop = sock, asyncio.get_running_loop()
+        self._tls: ssl.SSLObject | None = None
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+
+    async def secure(self, context: ssl.SSLContext, name: str) -> None:
+        """Do the TLS handshake; the server must prove `name`."""
+        self._tls = context.wrap_bio(self._in, self._out, server_hostname=name)
+        await self._drive(self._tls.do_handshake)
+
+    async def _drive(self, step: Callable[[], T]) -> T:
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                data = await self._loop.sock_recv(self._sock, 1 << 16)
+                if not data:
+                    raise ProbeError("eof") from None
+                self._in.write(data)
+            finally:
+                await self._flush()
+
+    async def _flush(self) -> None:
+        if self._out.pending:
+            await self._loop.sock_sendall(self._sock, self._out.read())
+
+    async def send(self, data: bytes) -> None:
+        """Send all; a peer that has closed already shows when the answer is read."""
+        tls = self._tls
+        with contextlib.suppress(BrokenPipeError):
+            if tls is None:
+                await self._loop.sock_sendall(self._sock, data)
+            else:
+                await self._drive(lambda: tls.write(data))
+
+    async def receive(self) -> bytes:
+        """The next bytes; empty at the end."""
+        tls = self._tls
+        if tls is None:
+            return await self._loop.sock_recv(self._sock, 1 << 16)
+        with contextlib.suppress(ssl.SSLZeroReturnError):
+            return await self._drive(lambda: tls.read(1 << 16))
+        return b""
+
+
+def http_response(data: bytes, ended: bool, method: str) -> tuple[int, list[list[str]], bytes] | None:
+    """Status, headers and body of a complete response; None while more must come.
+
+    Raises:
+        ValueError: This is no HTTP.
+    """
+    head, found, rest = data.partition(b"\r\n\r\n")
+    if not found:
+        return None
+    start, *lines = head.decode("latin-1").split("\r\n")
+    version, _, status = start.partition(" ")
+    if not version.startswith("HTTP/"):
+        raise ValueError(f"not HTTP: {start[:80]!r}")
+    code = int(status[:3])
+    if 100 <= code < 200:
+        return http_response(rest, ended, method)
+    headers = [[name.strip(), value.strip()] for name, _, value in (line.partition(":") for line in lines)]
+    named = {name.lower(): value for name, value in headers}
+    if method == "HEAD" or code in {204, 304}:
+        return code, headers, b""
+    if "chunked" in named.get("transfer-encoding", "").lower():
+        body = dechunked(rest)
+        return None if body is None else (code, headers, body)
+    if "content-length" in named:
+        length = int(named["content-length"])
+        return (code, headers, rest[:length]) if len(rest) >= length else None
+    return (code, headers, rest) if ended else None
+
+
+def dechunked(data: bytes) -> bytes | None:
+    """The body of a chunked message; None while more must come."""
+    body = b""
+    while True:
+        size, found, data = data.partition(b"\r\n")
+        if not found:
+            return None
+        length = int(size.partition(b";")[0], 16)
+        if length == 0:
+            return body
+        if len(data) < length + 2:
+            return None
+        body, data = body + data[:length], data[length + 2 :]
+
+
+class Prober:
+    """Asks flows; each probe becomes one record, whatever happens."""
+
+    def __init__(self, lag: Lag, resolver: Resolver) -> None:
+        self.lag, self._resolver = lag, resolver
+        self._loop = asyncio.get_running_loop()
+        files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 16)
+        self._slots = asyncio.Semaphore(max(8, (files - 64) // 3))
+        self._trust: dict[str, ssl.SSLContext] = {}
+
+    async def record(self, ask: Message, nonce: str) -> Message:
+        """What happened to one probe."""
+        timeout, host = float(ask["timeout"]), str(ask["host"])
+        seen: Message = {"probe": int(ask["id"]), "nonce": nonce, "timeout": timeout, "phase": "dns", "error": ""}
+        seen.update(errno="", icmp="", resolved="", local="", elapsed=0.0, connect_elapsed=0.0, lag=0.0, late=False)
+        seen.update(attempts=1, http_status=0, http_headers=[], body="", echo=None, detail="")
+        async with self._slots:
+            begun = seen["sent_at"] = self._loop.time()
+            address = host
+            try:
+                ipaddress.ip_address(host.partition("%")[0])
+            except ValueError:
+                address = await self._timed(self._resolve(host, timeout / 3, seen), timeout, 0.0, seen) or ""
+            if not seen["error"]:
+                seen.update(sent_at=self._loop.time(), phase="connect", resolved=endpoint((address, ask["port"])))
+                talk = self._datagram if ask["protocol"] == "udp" else self._connection
+                grace = min(GRACE, GRACE * timeout)
+                await self._timed(talk(ask, nonce, address, seen), timeout, grace, seen)
+            elif seen["error"] == "timeout":
+                seen["error"] = "dns-timeout"
+            seen["lag"] = self.lag.since(begun)
+        return seen
+
+    async def _timed(self, work: Coroutine[Any, Any, T], allowed: float, grace: float, seen: Message) -> T | None:
+        """Let the work have its time; how it ended stands in `seen`."""
+        begun = self._loop.time()
+        task = self._loop.create_task(work)
+        try:
+            await asyncio.wait({task}, timeout=allowed)
+            seen["elapsed"] = self._loop.time() - begun
+            if not task.done():
+                phase = seen["phase"]
+                await asyncio.wait({task}, timeout=grace)
+                seen.update(late=task.done() or seen["phase"] != phase, phase=phase, error="timeout")
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+        failure = None if task.cancelled() else task.exception()
+        if seen["error"] == "timeout" or failure is None:
+            return None if task.cancelled() or failure else task.result()
+        if isinstance(failure, ssl.SSLError):
+            seen.update(error="tls", detail=str(failure.reason or failure))
+        elif isinstance(failure, OSError):
+            name = errno.errorcode.get(failure.errno or 0, "")
+            seen.update(error="reset" if name == "ECONNRESET" else name or "oserror", errno=name)
+            seen["detail"] = seen["detail"] or failure.strerror or str(failure)
+        elif isinstance(failure, ProbeError):
+            seen.update(error=failure.code, detail=seen["detail"] or str(failure))
+        elif isinstance(failure, ValueError):
+            seen.update(error="bad-answer", detail=str(failure))
+        else:
+            raise failure
+        return None
+
+    async def _resolve(self, host: str, pause: float, seen: Message) -> str:
+        def say(what: str) -> None:
+            seen["detail"] = what
+
+        return await self._resolver.lookup(host, pause, say)
+
+    async def _dial(self, ask: Message, address: str, seen: Message, opened: list[socket.socket]) -> socket.socket:
+        """The first of at most two connections, the second begun when the first shows nothing for a while."""
+        ready: asyncio.Future[socket.socket] = self._loop.create_future()
+        timeout, family = float(ask["timeout"]), socket.AF_INET6 if ":" in address else socket.AF_INET
+
+        def wake(sock: socket.socket) -> None:
+            if not ready.done():
+                ready.set_result(sock)
+
+        def begin() -> None:
+            sock = probe_socket(family, socket.SOCK_STREAM)
+            opened.append(sock)
+            seen["attempts"] = len(opened)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            code = sock.connect_ex((address, int(ask["port"])))
+            if code in {0, errno.EINPROGRESS}:
+                self._loop.add_writer(sock, wake, sock)
+            elif not ready.done():
+                ready.set_exception(OSError(code, os.strerror(code)))
+            with contextlib.suppress(OSError):
+                local = endpoint(sock.getsockname())
+                seen["local"] = f"{seen['local']}, {local}" if seen["local"] else local
+
+        begin()
+        second = self._loop.call_later(STAGGER * timeout, begin)
+        try:
+            sock = await ready
+        finally:
+            second.cancel()
+            for each in opened:
+                self._loop.remove_writer(each)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            seen["icmp"] = icmp_error(sock)
+            raise OSError(code, os.strerror(code))
+        return sock
+
+    async def _connection(self, ask: Message, nonce: str, address: str, seen: Message) -> None:
+        opened: list[socket.socket] = []
+        sock = None
+        begun = self._loop.time()
+        try:
+            sock = await self._dial(ask, address, seen, opened)
+            seen.update(connect_elapsed=self._loop.time() - begun)
+            line = Line(sock)
+            if ask["protocol"] == "https":
+                seen["phase"] = "tls"
+                await line.secure(self._context(), API_NAME if address == ask["host"] else str(ask["host"]).rstrip("."))
+            seen["phase"] = "send"
+            if ask["protocol"] == "tcp":
+                await line.send(json.dumps({"nonce": nonce, "source": ask.get("source", "")}).encode() + b"\n")
+                await self._read_line(line, seen)
+            else:
+                await line.send(self._request(ask, nonce))
+                await self._read_http(line, str(ask.get("method") or "GET"), seen)
+        except OSError:
+            seen["icmp"] = seen["icmp"] or (icmp_error(sock) if sock is not None else "")
+            raise
+        finally:
+            for each in opened:
+                each.close()
+
+    def _context(self) -> ssl.SSLContext:
+        path = os.environ.get("EASTWEST_CA", CA)
+        if path not in self._trust:
+            if not os.access(path, os.R_OK):
+                raise ProbeError(
+                    "no-ca", f"{path} cannot be read; mount the service account's token or set EASTWEST_CA"
+                )
+            self._trust[path] = ssl.create_default_context(cafile=path)
+        return self._trust[path]
+
+    def _request(self, ask: Message, nonce: str) -> bytes:
+        headers = [(str(name), str(value)) for name, value in ask.get("headers", [])]
+        given = {name.lower() for name, _ in headers}
+        host = endpoint((str(ask["host"]).rstrip("."), ask["port"]))
+        own = [("Host", host), ("User-Agent", f"eastwest-agent/{PROTOCOL}"), ("Connection", "close")]
+        own += [("X-Eastwest-Nonce", nonce), ("X-Eastwest-Source", str(ask.get("source", "")))]
+        method = str(ask.get("method") or "GET")
+        if method in {"POST", "PUT", "PATCH"}:
+            own.append(("Content-Length", "0"))
+        lines = [f"{method} {ask.get('url_path') or '/'} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in own if name.lower() not in given]
+        lines += [f"{name}: {value}" for name, value in headers]
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    async def _read_line(self, line: Line, seen: Message) -> None:
+        seen["phase"], data = "response", b""
+        while b"\n" not in data:
+            more = await line.receive()
+            if not more:
+                raise ProbeError("eof")
+            data += more
+            seen["body"] = data[:BODY].decode("utf-8", "replace")
+        self._answered(data, seen)
+
+    async def _read_http(self, line: Line, method: str, seen: Message) -> None:
+        seen["phase"], data, more = "response", b"", b"-"
+        while True:
+            response = http_response(data, not more, method)
+            if response is not None:
+                break
+            if not more or len(data) > 1 << 20:
+                raise ProbeError("eof" if not more else "bad-answer")
+            more = await line.receive()
+            data += more
+            seen["body"] = data[:BODY].decode("utf-8", "replace")
+        seen["http_status"], seen["http_headers"], body = response
+        proof = next((value for name, value in response[1] if name.lower() == SERVER_HEADER), "")
+        seen["body"] = body[:BODY].decode("utf-8", "replace")
+        self._answered(body or proof.encode(), seen)
+
+    @staticmethod
+    def _answered(data: bytes, seen: Message) -> None:
+        seen["phase"] = "done"
+        echo: Any = None
+        with contextlib.suppress(ValueError):
+            echo = json.loads(data)
+        if isinstance(echo, dict) and {"pod", "instance", "nonce"} <= set(echo):
+            seen["echo"] = {key: str(echo.get(key, "")) for key in ECHO}
+            seen["body"] = seen["body"] if seen["http_status"] else ""
+
+    async def _datagram(self, ask: Message, nonce: str, address: str, seen: Message) -> None:
+        question = json.dumps({"nonce": nonce, "source": ask.get("source", "")}).encode()
+        with probe_socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            try:
+                sock.connect((address, int(ask["port"])))
+                seen.update(local=endpoint(sock.getsockname()), phase="send")
+                for attempt in itertools.count(1):
+                    seen["attempts"] = min(attempt, 3)
+                    try:
+                        if attempt <= 3:
+                            sock.send(question)
+                            seen["phase"] = "response"
+                    except PermissionError as error:  # a rule on our own side drops it; for TCP that is silence, too
+                        seen.update(errno="EPERM", detail=f"the caller's own kernel dropped it: {error.strerror}")
+                    if await within(self._hear(sock, nonce, seen), float(ask["timeout"]) / 3 if attempt < 3 else 3600):
+                        return
+            except OSError:
+                seen["icmp"] = icmp_error(sock)
+                raise
+
+    async def _hear(self, sock: socket.socket, nonce: str, seen: Message) -> bool:
+        while True:
+            data = await self._loop.sock_recv(sock, 4096)
+            seen["body"] = data[:BODY].decode("utf-8", "replace")
+            if nonce.encode() in data:
+                self._answered(data, seen)
+                return True
+
+
+class Agent:
+    """The main process: listeners, prober, and the one harness that is attached."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity, self.journal, self.lag = identity, Journal(), Lag()
+        self.prober = Prober(self.lag, Resolver())
+        self._loop = asyncio.get_running_loop()
+        self._outbox: deque[tuple[int, bytes]] = deque()
+        self._bytes = self._seq = self._lost = 0
+        self._writer: asyncio.StreamWriter | None = None
+        self._known: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run it, and hold it until it has ended."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def tell(self, op: str, **fields: Any) -> None:
+        """Number a message, keep it until it is acknowledged, and send it if somebody listens."""
+        self._seq += 1
+        line = json.dumps({"op": op, "seq": self._seq, **fields}).encode() + b"\n"
+        self._outbox.append((self._seq, line))
+        self._bytes += len(line)
+        while self._bytes > OUTBOX_BYTES:
+            self._bytes -= len(self._outbox.popleft()[1])
+            self._lost += 1
+        self.whisper(line)
+
+    def whisper(self, line: bytes) -> None:
+        """Send if somebody listens; a session that has not read for long is cut and must resume."""
+        if self._writer is not None:
+            self._writer.write(line)
+            if self._writer.transport.get_write_buffer_size() > 2 * OUTBOX_BYTES:
+                self._writer.transport.abort()
+                self._writer = None
+
+    async def session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one session until it ends or another one takes over."""
+        try:
+            with contextlib.suppress(OSError, ValueError):  # it broke, or a line was longer than any of ours
+                async for line in reader:
+                    self._take(line, writer)
+        finally:
+            if self._writer is writer:
+                self._writer = None
+            writer.close()
+
+    def _take(self, line: bytes, writer: asyncio.StreamWriter) -> None:
+        try:
+            self._handle(json.loads(line), writer)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self.tell("error", message=f"{type(error).__name__}: {error} in {line[:200]!r}")
+
+    def _handle(self, asked: Message, writer: asyncio.StreamWriter) -> None:
+        op = asked["op"]
+        if op == "hello":
+            self._hello(asked, writer)
+        elif op == "ping":
+            self.whisper(json.dumps({"op": "pong", "id": asked["id"], "now": self._loop.time()}).encode() + b"\n")
+        elif op == "ack":
+            while self._outbox and self._outbox[0][0] <= asked["seq"]:
+                self._bytes -= len(self._outbox.popleft()[1])
+        elif op == "stop":
+            task = self._known.get(asked["id"])
+            if task is not None:
+                task.cancel()
+        elif op not in {"batch", "repeat", "journal"}:
+            self.tell("error", message=f"unknown op {op!r}")
+        elif asked["id"] not in self._known:  # asked again after a lost stream: the answer is under way
+            name = str(asked["id"])
+            if op == "batch":
+                work = self._batch(name, 0, asked["probes"])
+            elif op == "repeat":
+                work = self._repeat(name, asked["probes"], float(asked["interval"]))
+            else:
+                work = self._journal(name, int(asked["since"]))
+            self._known[name] = self.start(work)
+            if len(self._known) > KNOWN:
+                self._known = {each: task for each, task in self._known.items() if not task.done() or each == name}
+
+    def _hello(self, asked: Message, writer: asyncio.StreamWriter) -> None:
+        if self._writer is not None and self._writer is not writer:
+            self._writer.transport.abort()
+        self._writer = writer
+        mine = asked.get("instance") == self.identity.instance
+        if not mine:  # another harness, or one that knows a former agent: what was asked before is nobody's
+            for task in self._known.values():
+                task.cancel()
+            self._known.clear()
+            self._outbox.clear()
+            self._bytes = self._lost = 0
+        if asked.get("protocol") != PROTOCOL:
+            said = f"protocol {asked.get('protocol')!r} is not spoken here; this agent speaks {PROTOCOL}"
+            self.tell("error", message=said)
+        hello = {"op": "hello", "protocol": PROTOCOL, "instance": self.identity.instance, "pod": self.identity.pod}
+        hello.update(workload=self.identity.workload, version=self.identity.version, now=self._loop.time())
+        hello.update(python=platform.python_version(), next_seq=self._seq + 1, lost=self._lost)
+        self.whisper(json.dumps(hello).encode() + b"\n")
+        for seq, line in list(self._outbox):
+            if mine and seq > asked.get("last_seq", 0):
+                self.whisper(line)
+
+    async def _batch(self, name: str, number: int, probes: list[Message], mark: str = "") -> None:
+        """One round: a record for every probe and the terminator."""
+        sent_at = self._loop.time()
+
+        async def one(ask: Message) -> None:
+            self.tell("record", batch=name, round=number, **await self.prober.record(ask, f"{ask['nonce']}{mark}"))
+
+        tasks = []
+        for place, ask in enumerate(probes):
+            tasks.append(self._loop.create_task(one(ask)))
+            if place % 16 == 15:  # let those begin, so that a large batch does not hold up its own answers
+                await asyncio.sleep(0)
+        try:
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            for task in tasks:
+                task.cancel()
+        failed = [f"{type(each).__name__}: {each}" for each in ended if each is not None]
+        for what in failed[:3]:
+            self.tell("error", message=f"a probe of {name} failed inside the agent: {what}")
+        self.tell("end", batch=name, round=number, count=len(tasks) - len(failed), sent_at=sent_at)
+
+    async def _repeat(self, name: str, probes: list[Message], interval: float) -> None:
+        """Rounds that overlap, until stopped; those under way are finished."""
+        rounds: set[asyncio.Task[None]] = set()
+        due = self._loop.time()
+        number = 0
+        try:
+            while True:
+                if len(rounds) < 64:
+                    number += 1
+                    task = self.start(self._batch(name, number, probes, f"-{number}"))
+                    rounds.add(task)
+                    task.add_done_callback(rounds.discard)
+                due = max(due + interval, self._loop.time())
+                await asyncio.sleep(due - self._loop.time())
+        except asyncio.CancelledError:
+            self.start(self._finish(name, number, list(rounds)))
+
+    async def _finish(self, name: str, number: int, rounds: Iterable[asyncio.Task[None]]) -> None:
+        await asyncio.gather(*rounds, return_exceptions=True)
+        self.tell("stopped", id=name, rounds=number)
+
+    async def _journal(self, name: str, since: int) -> None:
+        """Prove that the journal hears every listener, then tell what it holds."""
+        first, wanted = self.journal.next, {}
+        for place, (port, protocol) in enumerate(self.identity.ports):
+            ask = {"id": place, "protocol": protocol, "host": "127.0.0.1", "port": port, "timeout": 1.0}
+            wanted[secrets.token_hex(8)] = {**ask, "source": "control"}
+        await asyncio.gather(*(self.prober.record(ask, nonce) for nonce, ask in wanted.items()))
+        await self.journal.settle()
+        control = set(wanted) <= {entry["nonce"] for entry in self.journal.since(first)}
+        entries = self.journal.since(since)
+        lost = max(self.journal.next - since - len(entries), 0)
+        parts = [entries[at : at + JOURNAL_PART] for at in range(0, len(entries), JOURNAL_PART)] or [[]]
+        for place, part in enumerate(parts, 1):
+            more = place < len(parts)
+            self.tell("journal", id=name, entries=part, next=self.journal.next, control=control, lost=lost, more=more)
+
+    async def beat(self) -> None:
+        """A sign of life each second, with how late the event loop was."""
+        while True:
+            await asyncio.sleep(1)
+            now = self._loop.time()
+            self.whisper(json.dumps({"op": "heartbeat", "now": now, "lag": self.lag.since(now - 1)}).encode() + b"\n")
+
+
+def socket_name() -> str:
+    """The abstract Unix socket of this pod's agent, private to the pod's network namespace."""
+    return f"\0eastwest-agent-{os.environ.get('EASTWEST_POD', '')}"
+
+
+async def serve() -> None:
+    """Listen on every port and for sessions, until the process is told to end."""
+    identity = Identity()
+    agent = Agent(identity)
+    loop = asyncio.get_running_loop()
+    for port, protocol in identity.ports:
+        sock = open_listener(port, protocol)
+        if protocol == "tcp":
+            await loop.create_server(partial(Served, identity, agent.journal, port), sock=sock, backlog=1024)
+        else:
+            loop.add_reader(sock, answer_datagrams, sock, identity, agent.journal, port)
+    await asyncio.start_unix_server(agent.session, socket_name(), limit=64 << 20)
+    sys.stdout.write(json.dumps({"op": "serving", "pod": identity.pod, "ports": identity.ports}) + "\n")
+    sys.stdout.flush()
+    await agent.beat()
+
+
+def session() -> None:
+    """Relay standard input and output to the agent of this pod until either side ends."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.connect(socket_name())
+        except OSError as error:
+            where = socket_name()[1:]
+            raise SystemExit(f"eastwest agent: no agent serves at @{where}: {error.strerror}") from None
+        while True:
+            for readable in select.select([0, sock.fileno()], [], [])[0]:
+                data = os.read(0, 1 << 16) if readable == 0 else sock.recv(1 << 16)
+                if not data and readable == 0:
+                    return
+                if not data:
+                    raise SystemExit("eastwest agent: the agent ended, or another session took over")
+                if readable == 0:
+                    sock.sendall(data)
+                while data and readable != 0:
+                    data = data[os.write(1, data) :]
+
+
+def main() -> None:
+    """`agent.py serve` or `agent.py session`."""
+    verb = sys.argv[1] if len(sys.argv) == 2 else ""
+    if verb == "session":
+        session()
+    elif verb == "serve":
+        for number in (signal.SIGTERM, signal.SIGINT):  # as PID 1 nothing is handled unless we do
+            signal.signal(number, lambda *_: os._exit(0))
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard if soft < hard < 1 << 20 else max(soft, 1 << 16), hard))
+        asyncio.run(serve())
+    else:
+        raise SystemExit("usage: agent.py serve|session")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,320 @@
+"""The messages between harness and agent, typed; what does not fit the protocol is refused with the line shown.
+
+What belongs here: encoding, strict decoding, the version. What does not: streams (`stream`), meaning (`classify`).
+The protocol itself is described in docs/explanation/architecture.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Any, cast
+
+from flows.errors import HarnessError
+
+PROTOCOL = 1
+SHOWN = 300
+"""How much of a line that cannot be read an error shows, in characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One flow as the agent is asked it.
+
+    Attributes:
+        id: Place in the batch.
+        timeout: Seconds of silence that count; once for the name, once for connection and answer.
+        pod: The pod that must answer, or empty.
+    """
+
+    id: int
+    protocol: str
+    host: str
+    port: int
+    nonce: str
+    timeout: float
+    method: str = "GET"
+    url_path: str = "/"
+    headers: tuple[tuple[str, str], ...] = ()
+    pod: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """The agent's answer to our hello.
+
+    Attributes:
+        instance: Random for each start of the agent; another one means that the pod was restarted.
+        now: Its monotonic clock.
+        lost: Records that it had to drop before they were acknowledged.
+    """
+
+    protocol: int
+    instance: str
+    pod: str
+    workload: str
+    version: str
+    python: str
+    now: float
+    next_seq: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Echo:
+    """The server's own answer: who it is, and the caller's address as it saw it."""
+
+    pod: str
+    workload: str
+    instance: str
+    version: str
+    nonce: str
+    peer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What happened to one probe, as the agent saw it; times are seconds on the agent's clock.
+
+    Attributes:
+        phase: How far it came: `dns`, `connect`, `tls`, `send`, `response` or `done`.
+        error: Empty when an answer came; else `timeout`, `reset`, `eof`, `tls`, `dns-…`, or an errno's name.
+        icmp: `TYPE/CODE from SENDER`.
+        local: The caller's addresses, one for each connection that was tried, comma-separated.
+        late: Something came after the deadline.
+    """
+
+    seq: int
+    batch: str
+    round: int
+    probe: int
+    nonce: str
+    timeout: float
+    phase: str
+    error: str
+    errno: str
+    icmp: str
+    resolved: str
+    local: str
+    sent_at: float
+    elapsed: float
+    connect_elapsed: float
+    lag: float
+    late: bool
+    attempts: int
+    http_status: int
+    http_headers: tuple[tuple[str, str], ...]
+    body: str
+    echo: Echo | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """The terminator of a round, with how many records it had and when it began."""
+
+    seq: int
+    batch: str
+    round: int
+    count: int
+    sent_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """A repetition has ended and all its rounds are told."""
+
+    seq: int
+    id: str
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One event in a server's journal.
+
+    Attributes:
+        at: On the agent's monotonic clock.
+        event: `accepted`, `nonce`, `datagram`, or `ready` (a kubelet's probe).
+        source: What the caller called itself; `control` for the agent's own control flows.
+        connection: Ties the events of one accepted connection together; 0 for datagrams.
+    """
+
+    n: int
+    at: float
+    event: str
+    protocol: str
+    port: int
+    peer: str
+    nonce: str
+    source: str
+    connection: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalPart:
+    """A part of a journal; `more` says that another one follows.
+
+    Attributes:
+        next: Where the next reading begins.
+        control: Every listener's control nonce arrived.
+        lost: Entries that were asked for and are gone.
+    """
+
+    seq: int
+    id: str
+    entries: tuple[Entry, ...]
+    next: int
+    control: bool
+    lost: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """A sign of life, with how late the agent's event loop was during the last second."""
+
+    now: float
+    lag: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pong:
+    """The answer to a ping."""
+
+    id: str
+    now: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """The agent could not do what it was asked (`error` on the wire)."""
+
+    seq: int
+    message: str
+
+
+Message = Hello | Record | End | Stopped | JournalPart | Heartbeat | Pong | Complaint
+
+_OPS: dict[str, type[Message]] = {
+    "hello": Hello,
+    "record": Record,
+    "end": End,
+    "stopped": Stopped,
+    "journal": JournalPart,
+    "heartbeat": Heartbeat,
+    "pong": Pong,
+    "error": Complaint,
+}
+
+
+def hello(instance: str, last_seq: int) -> bytes:
+    """The first message of a session; `instance` is empty for an agent that we do not know yet."""
+    return _line(op="hello", protocol=PROTOCOL, instance=instance, last_seq=last_seq)
+
+
+def batch(name: str, probes: Iterable[Probe]) -> bytes:
+    """Ask all probes at once; asking again under the same name changes nothing."""
+    return _line(op="batch", id=name, probes=[asdict(each) for each in probes])
+
+
+def repeat(name: str, probes: Iterable[Probe], interval: float) -> bytes:
+    """Ask all probes every `interval` seconds until stopped."""
+    return _line(op="repeat", id=name, probes=[asdict(each) for each in probes], interval=interval)
+
+
+def stop(name: str) -> bytes:
+    """End a repetition; the rounds under way are finished."""
+    return _line(op="stop", id=name)
+
+
+def journal(name: str, since: int) -> bytes:
+    """Ask for the journal's entries from number `since` on, behind control flows to every listener."""
+    return _line(op="journal", id=name, since=since)
+
+
+def ack(seq: int) -> bytes:
+    """Everything up to `seq` has arrived."""
+    return _line(op="ack", seq=seq)
+
+
+def ping(name: str) -> bytes:
+    """Ask for the agent's clock."""
+    return _line(op="ping", id=name)
+
+
+def decode(line: bytes) -> Message:
+    """The message in one line.
+
+    Raises:
+        HarnessError: It is none: not JSON, unknown, or a field is missing, unknown or of another type.
+    """
+    try:
+        data = json.loads(line)
+    except ValueError:
+        raise _refused(line, "not JSON") from None
+    kind = _OPS.get(data.pop("op", "")) if isinstance(data, dict) else None
+    if kind is None:
+        raise _refused(line, f"none of {', '.join(_OPS)}")
+    if kind in {Hello, Heartbeat, Pong}:
+        data.pop("seq", None)
+    try:
+        return cast("Message", _build(kind, data))
+    except (TypeError, ValueError) as error:
+        raise _refused(line, str(error)) from None
+
+
+def _line(**message: object) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+def _refused(line: bytes, why: str) -> HarnessError:
+    shown = line[:SHOWN].decode("utf-8", "replace").rstrip("\n")
+    return HarnessError(f"the agent sent a line that is no message ({why})"[:100], detail=f"{why}\nthe line: {shown}")
+
+
+def _build(kind: type[Any], data: object) -> object:
+    if not isinstance(data, dict):
+        raise TypeError(f"{kind.__name__} is {data!r}")
+    shapes = {each.name: str(each.type) for each in fields(kind)}
+    if set(shapes) != set(data):
+        missing, extra = sorted(set(shapes) - set(data)), sorted(set(data) - set(shapes))
+        raise ValueError(f"{kind.__name__}: " + (f"no {missing[0]}" if missing else f"unknown field {extra[0]}"))
+    return kind(**{name: _value(f"{kind.__name__}.{name}", shape, data[name]) for name, shape in shapes.items()})
+
+
+def _value(where: str, shape: str, value: object) -> object:
+    reader = _READERS.get(shape)
+    if reader is not None:
+        return reader(where, value)
+    allowed: tuple[type, ...] = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}[shape]
+    if not isinstance(value, allowed) or (isinstance(value, bool) and shape != "bool"):
+        raise TypeError(f"{where} is {value!r}, not {shape}")
+    return float(cast("float", value)) if shape == "float" else value
+
+
+def _pairs(where: str, value: object) -> object:
+    pairs = value if isinstance(value, list) else [value]
+    if not all(isinstance(pair, list) and len(pair) == 2 and all(isinstance(s, str) for s in pair) for pair in pairs):
+        raise TypeError(f"{where} is not a list of pairs")
+    return tuple((pair[0], pair[1]) for pair in pairs)
+
+
+def _entries(where: str, value: object) -> object:
+    if not isinstance(value, list):
+        raise TypeError(f"{where} is not a list")
+    return tuple(_build(Entry, each) for each in value)
+
+
+def _echo(where: str, value: object) -> object:
+    del where
+    return None if value is None else _build(Echo, value)
+
+
+_READERS: dict[str, Callable[[str, object], object]] = {
+    "tuple[tuple[str, str], ...]": _pairs,
+    "tuple[Entry, ...]": _entries,
+    "Echo | None": _echo,
+}

@@ -108,11 +108,12 @@ class Init:
         server, controllers = importlib.import_module(_API), importlib.import_module(_CONTROLLERS)
         kubelet, herald = importlib.import_module(_KUBELET), importlib.import_module(_HERALD)
         sockets = [self.listener, *inside]
-        self._fork("api", lambda: server.serve(sockets, self.authority, options))
+        self._fork("api", lambda: server.serve(sockets, self.authority, options, ready=_noted))
         self.listener.close()
         for each in inside:
             each.close()
-        self._fork("controllers", lambda: self._as_client(lambda client: controllers.run(client, options)))
+        trust = self.authority.ca_pem
+        self._fork("controllers", lambda: self._as_client(lambda to: controllers.run(to, ca_pem=trust)))
         for index, namespace in enumerate(namespaces):
             self._fork(f"node-{index}", self._node(kubelet.run, index), netns=namespace)
             os.close(namespace)
@@ -233,6 +234,10 @@ def _become(name: str, log: Path) -> None:
     faulthandler.enable()
     level = logging.DEBUG if os.environ.get("EASTWEST_DEBUG") else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+
+
+def _noted() -> None:
+    """The sockets listen already and the herald asks through them, so that the API serves now is news to nobody."""
 
 
 def _first_line(error: Exception) -> str:

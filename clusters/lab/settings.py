@@ -13,7 +13,7 @@ from typing import Any
 from clusters.lab.options import LabOptions
 
 Message = dict[str, Any]
-"""One line between the processes of a lab: `ready`, `error` (with `detail`), `detached`, `op`."""
+"""One line between the processes of a lab: `ready`, `error` (with `detail`), `detached`, `ended`, `op`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,6 +130,7 @@ class Supervisor:
         while True:
             ready = {fd for fd, _ in poll.poll()}
             if self._wake in ready:
+                self._tell({"ended": True})
                 return
             if self._reports.fileno() in ready:
                 for message in self._reports.read():

@@ -1,0 +1,68 @@
+"""From what a person typed to a lab's settings, refused in one line where it cannot be done.
+
+What belongs here: checks that need no lab. What does not: starting one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from clusters.lab.options import LabOptions
+from flows.errors import UsageError
+
+MOST_NODES: Final = 32
+"""More than a laptop's share; the address plan holds 200."""
+IP_FAMILIES: Final = ("ipv4", "ipv6", "dual")
+MESHES: Final = ("none", "istio", "linkerd")
+
+
+def lab_options(
+    *,
+    nodes: int,
+    mutant: str = "",
+    images: Iterable[str] = (),
+    ip_family: str = "ipv4",
+    mesh: str = "none",
+) -> LabOptions:
+    """The settings for these wishes.
+
+    Args:
+        images: `NAME=PATH` pairs.
+
+    Raises:
+        UsageError: One of them cannot be had; the message names the option and the remedy.
+    """
+    _choice("--ip-family", ip_family, IP_FAMILIES)
+    _choice("--mesh", mesh, MESHES)
+    if ip_family != "ipv4":
+        raise UsageError(f"--ip-family {ip_family}: the lab does ipv4 only so far; leave the option out")
+    if mesh != "none":
+        raise UsageError(f"--mesh {mesh}: the lab has no mesh so far; leave the option out")
+    if not 1 <= nodes <= MOST_NODES:
+        raise UsageError(f"--nodes {nodes}: a lab has 1 to {MOST_NODES} nodes; give a number in between")
+    if mutant:
+        from clusters.lab import mutants  # with it comes the policy compiler, which nobody else on this side needs
+
+        mutants.get(mutant)
+    return LabOptions(nodes=nodes, mutant=mutant, images=parse_images(images))
+
+
+def parse_images(pairs: Iterable[str]) -> dict[str, str]:
+    """`NAME=PATH` pairs as a mapping to absolute paths that exist."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not (name and equals and path):
+            raise UsageError(f"--image {pair}: not of the form NAME=PATH, e.g. --image shop/web:1=web.tar")
+        place = Path(path).expanduser()
+        if not place.exists():
+            raise UsageError(f"--image {pair}: {path} does not exist; give a folder, or an archive of an image")
+        found[name] = str(place.resolve())
+    return found
+
+
+def _choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{option} {value}: unknown; use one of {', '.join(choices)}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from clusters.profile import PodTemplate, Profile
 
@@ -84,6 +84,15 @@ class Provider(Protocol):
 
     def down(self, *, failed: bool) -> list[str]:
         """Take down what `up` made, obeying `Options.keep`; returns a line for everything that stays behind."""
+        ...
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A provider whose `up` may run in another thread than the one that Ctrl-C and SIGTERM reach."""
+
+    def cancel(self) -> None:
+        """End a running `up`: it stops its tools, deletes what it made and raises. Returns without waiting for that."""
         ...
 
 

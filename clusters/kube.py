@@ -197,12 +197,14 @@ class Kube:
         what: str,
         timeout: float,
         labels: str = "",
+        abort: Callable[[], None] | None = None,
     ) -> Objects:
         """The objects, as soon as `until` holds for all of them together (list, then watch).
 
         Args:
             what: What is waited for, for the error: `pods of demo ready`.
             timeout: Seconds.
+            abort: Called at least once a second; what it raises ends the wait.
 
         Raises:
             KubeTimeoutError: It did not come true; the detail has the last state and the command to look again.
@@ -212,15 +214,21 @@ class Kube:
         deadline = begin + timeout
         changes, pause = 0, 0.05
         while True:
+            if abort:
+                abort()
             items, since = self._list(resource, namespace, labels, "")
             state = {_uid(item): item for item in items}
             if until(list(state.values())):
                 return list(state.values())
-            left = deadline - time.monotonic()
-            before = changes
+            turn = time.monotonic() + (1.0 if abort else timeout)
             try:
                 for event, obj in self.watch(
-                    api_version, kind, namespace, labels=labels, since=since, timeout=max(left, 0.0)
+                    api_version,
+                    kind,
+                    namespace,
+                    labels=labels,
+                    since=since,
+                    timeout=max(min(deadline, turn) - time.monotonic(), 0.0),
                 ):
                     changes += 1
                     _take(state, event, obj)
@@ -229,11 +237,12 @@ class Kube:
             except KubeError as error:
                 if error.status != 410:
                     raise
-            if time.monotonic() >= deadline:
+            now = time.monotonic()
+            if now >= deadline:
                 raise _gave_up(resource, namespace, labels, what, begin, changes, list(state.values()))
-            # A server that ends every watch at once must not be asked without pause.
-            pause = 0.05 if changes > before else min(pause * 2, 1.0)
-            threading.Event().wait(min(pause, max(deadline - time.monotonic(), 0.0)))
+            if now < turn:  # a server that ends every watch at once must not be asked without pause
+                threading.Event().wait(min(pause, deadline - now))
+                pause = min(pause * 2, 1.0)
 
     def version(self) -> str:
         """The API server's version: `v1.34.4`."""

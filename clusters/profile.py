@@ -6,7 +6,8 @@ What belongs here: the typed profile and its strict YAML reader. What does not: 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field, fields
+import os
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -15,6 +16,8 @@ import yaml
 from flows.errors import UsageError
 
 PROFILES = Path(__file__).parent / "profiles"
+POD_IMAGE = "EASTWEST_POD_IMAGE"
+"""Environment variable that goes before the profile's `pods.image` (a registry mirror, an air-gapped site)."""
 ProviderName = Literal["lab", "kind", "existing"]
 Deny = Literal["drop", "reject"]
 
@@ -73,7 +76,7 @@ class Profile:
 
 
 def load(name_or_file: str) -> Profile:
-    """Read a profile by its name (shipped with eastwest) or from a YAML file.
+    """Read a profile by its name (shipped with eastwest) or from a YAML file, with the environment's pod image.
 
     Raises:
         UsageError: No such profile, or a field that is unknown or of the wrong type; names file, field and remedy.
@@ -96,7 +99,9 @@ def load(name_or_file: str) -> Profile:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         first = str(error).splitlines()[0]
         raise UsageError(f"profile {path}: not YAML ({first}); mend the file") from None
-    return parse(data, source=str(path), name=path.stem)
+    profile = parse(data, source=str(path), name=path.stem)
+    image = os.environ.get(POD_IMAGE, "")
+    return replace(profile, pods=replace(profile.pods, image=image)) if image else profile
 
 
 def parse(data: object, *, source: str, name: str) -> Profile:

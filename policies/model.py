@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 
 class Absent(Enum):
@@ -19,6 +19,9 @@ class Absent(Enum):
 
     def __repr__(self) -> str:
         return "ABSENT"
+
+    def __bool__(self) -> Literal[False]:
+        return False
 
 
 ABSENT: Final = Absent.ABSENT

@@ -77,8 +77,8 @@ def selects(policy: NetworkPolicy, pod: Pod) -> bool:
 
 def directions(policy: NetworkPolicy) -> set[PolicyType]:
     """The directions in which the policy isolates; inferred as the API server does where none are written."""
-    if policy.types:
-        return set(policy.types) if isinstance(policy.types, tuple) else set()
+    if isinstance(policy.types, tuple) and policy.types:
+        return set(policy.types)
     return {PolicyType.INGRESS, PolicyType.EGRESS} if policy.egress else {PolicyType.INGRESS}
 
 

@@ -450,16 +450,15 @@ class Line:
 
     async def _drive(self, step: Callable[[], T]) -> T:
         while True:
-            try:
-                return step()
-            except ssl.SSLWantReadError:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                result = step()
                 await self._flush()
-                data = await self._loop.sock_recv(self._sock, 1 << 16)
-                if not data:
-                    raise ProbeError("eof") from None
-                self._in.write(data)
-            finally:
-                await self._flush()
+                return result
+            await self._flush()
+            data = await self._loop.sock_recv(self._sock, 1 << 16)
+            if not data:
+                raise ProbeError("eof")
+            self._in.write(data)
 
     async def _flush(self) -> None:
         if self._out.pending:

@@ -27,7 +27,7 @@ def wait_for(
     difference: Callable[[T], str] | None = None,
     command: str = "",
 ) -> T:
-    """The first value of `successes` in a row that fulfil `until`; it is read at least once. Errors of `read` propagate.
+    """The last of `successes` values in a row that fulfil `until`; errors of `read` propagate at once.
 
     Args:
         what: What is waited for, as the message says it: `pod demo/server ready`.

@@ -196,7 +196,9 @@ class Complaint:
     message: str
 
 
-Message = Hello | Record | End | Stopped | JournalPart | Heartbeat | Pong | Complaint
+Numbered = Record | End | Stopped | JournalPart | Complaint
+"""What the agent keeps until it is acknowledged."""
+Message = Numbered | Hello | Heartbeat | Pong
 
 _OPS: dict[str, type[Message]] = {
     "hello": Hello,
@@ -297,9 +299,12 @@ def _value(where: str, shape: str, value: object) -> object:
 
 def _pairs(where: str, value: object) -> object:
     pairs = value if isinstance(value, list) else [value]
-    if not all(isinstance(pair, list) and len(pair) == 2 and all(isinstance(s, str) for s in pair) for pair in pairs):
-        raise TypeError(f"{where} is not a list of pairs")
-    return tuple((pair[0], pair[1]) for pair in pairs)
+    found = []
+    for pair in pairs:
+        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(each, str) for each in pair)):
+            raise TypeError(f"{where} is not a list of pairs")
+        found.append((pair[0], pair[1]))
+    return tuple(found)
 
 
 def _entries(where: str, value: object) -> object:

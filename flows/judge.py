@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from flows.matrix import Cell, Finding
 from flows.model import Flow, Kind, Protocol, Verdict, Workload
@@ -50,18 +50,18 @@ class Witnesses:
     """Everything besides the verdicts that a finding rests on.
 
     Attributes:
-        controls: The same flows, seen before the policy.
+        controls: Flow key → the same flow, seen before the policy. By key, since a restarted pod has another address.
         journals: Workload name → its journal; a destination that is not ours has none.
         workloads: Everything of ours that could have knocked, by name.
         since: When the measured probes began, on the harness's monotonic clock.
         nonces: Further nonces of each flow (earlier rounds of the same window).
     """
 
-    controls: Mapping[Flow, Verdict]
+    controls: Mapping[str, Verdict]
     journals: Mapping[str, Journal]
     workloads: Mapping[str, Workload]
     since: float = 0.0
-    nonces: Mapping[Flow, frozenset[str]]
+    nonces: Mapping[Flow, frozenset[str]] = field(default_factory=dict)
 
 
 def judge(cells: Iterable[Cell], witnesses: Witnesses) -> list[Cell]:
@@ -95,9 +95,13 @@ def _denied(cell: Cell, neighbours: Sequence[Cell], witnesses: Witnesses) -> Cel
         if verdict.kind in NEVER_ASKED:
             return _undecided(cell, verdict.evidence.detail or f"{verdict.kind}: the rule was not even asked")
         return replace(cell, finding=Finding.DIFFERS)
-    control = witnesses.controls.get(cell.flow)
+    control = witnesses.controls.get(cell.flow.key)
     if control is None or control.kind is not Kind.ANSWERED:
-        seen = f"before the policy it was {control.kind}" if control else "it was never asked before the policy"
+        seen = (
+            f"before the policy it was {control.kind}"
+            if control is not None
+            else "it was never asked before the policy"
+        )
         return _undecided(cell, f"no positive control: {seen}")
     took = control.evidence.elapsed * 1000
     cell = replace(cell, control=f"answered by {control.evidence.answered_by or 'the server'} in {took:.0f} ms before")

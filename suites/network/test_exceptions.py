@@ -1,0 +1,74 @@
+"""What a default deny breaks unless it is excepted: names, and the Kubernetes API."""
+
+from __future__ import annotations
+
+from fixtures.actor import Actor
+from fixtures.asking import MatrixAsker
+from fixtures.policy import Policies
+from fixtures.world import World
+from flows.model import Kind, exactly
+from suites.network.manifests import DNS, block, labelled, network_policy, pods, tcp
+
+CALLER = labelled(app="caller")
+
+
+def test_dns_exception_present(policy: Policies, matrix: MatrixAsker) -> None:
+    """With the DNS exception, a pod under default deny calls its server by name."""
+    rules = [DNS, {"to": [pods(app="server")]}]
+    policy(network_policy("caller-out", selects=CALLER, types=["Egress"], egress=rules))
+    matrix.becomes("""
+                server:8080@dns  server:8080@headless  server:8080  peer:8080
+    caller      .                .                     .            X
+    peer        .                .                     .            -
+    """)
+
+
+def test_dns_exception_forgotten(policy: Policies, matrix: MatrixAsker, caller: Actor) -> None:
+    """Without the DNS exception the address is reachable and the name is not; the evidence says DNS."""
+    policy(network_policy("caller-out", selects=CALLER, types=["Egress"], egress=[{"to": [pods(app="server")]}]))
+    matrix.becomes("""
+                server:8080  peer:8080
+    caller      .            X
+    peer        .            -
+    """)
+    verdict = caller.call("server:8080@dns")
+    assert verdict == exactly(Kind.DNS_ERROR), verdict
+    assert verdict.evidence.detail.startswith("DNS:"), verdict.evidence
+
+
+def test_dns_back_after_exception(policy: Policies, matrix: MatrixAsker) -> None:
+    """Adding the forgotten exception brings names back without touching anything else."""
+    rules = [{"to": [pods(app="server")]}]
+    forgotten = policy(network_policy("caller-out", selects=CALLER, types=["Egress"], egress=rules))
+    matrix.becomes("""
+                server:8080  peer:8080  server:8080@dns
+    caller      .            X          #
+    peer        .            -          .
+    """)
+    forgotten.replace(podSelector=CALLER, policyTypes=["Egress"], egress=[*rules, DNS])
+    matrix.becomes("""
+                server:8080  peer:8080  server:8080@dns
+    caller      .            X          .
+    peer        .            -          .
+    """)
+
+
+def test_kubernetes_api_closed(policy: Policies, matrix: MatrixAsker) -> None:
+    """A default deny of egress also cuts a pod off from the Kubernetes API."""
+    policy(network_policy("caller-out", selects=CALLER, types=["Egress"]))
+    matrix.becomes("""
+                kubernetes:443@service-ip  server:8080
+    caller      X                          X
+    peer        .                          .
+    """)
+
+
+def test_kubernetes_api_still_reached(policy: Policies, matrix: MatrixAsker, world: World) -> None:
+    """A pod that may call only the API server's endpoints reaches the Kubernetes API, and nothing else."""
+    rules = [{"to": [block(f"{address}/32")], "ports": [tcp(port)]} for address, port in world.api_endpoints()]
+    policy(network_policy("api-only", selects=CALLER, types=["Egress"], egress=rules))
+    matrix.becomes("""
+                kubernetes:443@service-ip  server:8080  scraper:8080
+    caller      .                          X            X
+    peer        .                          .            .
+    """)

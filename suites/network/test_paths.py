@@ -1,0 +1,69 @@
+"""By which way: pod address, Service address, name and headless name; same node and other node."""
+
+from __future__ import annotations
+
+from fixtures.actor import Actor
+from fixtures.asking import MatrixAsker
+from fixtures.policy import Policies
+from suites.network.manifests import labelled, network_policy, pods
+
+SERVER = labelled(app="server")
+
+
+def test_deny_holds_on_every_path(policy: Policies, matrix: MatrixAsker) -> None:
+    """A closed pod is closed by address, by Service, by name and by headless name."""
+    policy(network_policy("deny-server", selects=SERVER, types=["Ingress"]))
+    matrix.becomes("""
+                server:8080  server:8080@service-ip  server:8080@dns  server:8080@headless  peer:8080@dns
+    caller      X            X                       X                X                     .
+    intruder    X            X                       X                X                     .
+    """)
+
+
+def test_allow_holds_on_every_path(policy: Policies, matrix: MatrixAsker) -> None:
+    """Who is let in gets in by every path, who is not by none."""
+    rules = [{"from": [pods(app="caller")]}]
+    policy(network_policy("server-in", selects=SERVER, types=["Ingress"], ingress=rules))
+    matrix.becomes("""
+                server:8080  server:8080@service-ip  server:8080@dns  server:8080@headless
+    caller      .            .                       .                .
+    scraper     X            X                       X                X
+    """)
+
+
+def test_datagrams_on_every_path(policy: Policies, matrix: MatrixAsker) -> None:
+    """UDP is closed and opened on every path like TCP."""
+    rules = [{"from": [pods(app="caller")]}]
+    policy(network_policy("server-in", selects=SERVER, types=["Ingress"], ingress=rules))
+    matrix.becomes("""
+                server:8080/udp  server:8080/udp@service-ip  server:8080/udp@dns  server:8080/http@service-ip
+    caller      .                .                           .                    .
+    intruder    X                X                           X                    X
+    """)
+
+
+def test_egress_deny_by_service(policy: Policies, matrix: MatrixAsker) -> None:
+    """Egress that allows only the server's pods closes every other Service too."""
+    rules = [{"to": [pods(app="server")]}]
+    policy(network_policy("caller-out", selects=labelled(app="caller"), types=["Egress"], egress=rules))
+    matrix.becomes("""
+                server:8080@service-ip  peer:8080@service-ip  scraper:8080@service-ip
+    caller      .                       X                     X
+    intruder    .                       .                     .
+    """)
+
+
+def test_same_node_and_other_node(
+    policy: Policies, matrix: MatrixAsker, caller: Actor, server: Actor, peer: Actor, intruder: Actor
+) -> None:
+    """A deny holds for a caller on the server's own node and for one on another node."""
+    assert peer.workload.node == server.workload.node
+    assert intruder.workload.node == caller.workload.node
+    policy(network_policy("deny", selects=labelled(role="server"), types=["Ingress"]))
+    policy(network_policy("deny-caller", selects=labelled(app="caller"), types=["Ingress"]))
+    matrix.becomes("""
+                server:8080  caller:8080  peer:8080
+    peer        X            X            -
+    caller      X            -            .
+    intruder    X            X            .
+    """)

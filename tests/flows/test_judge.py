@@ -1,0 +1,150 @@
+"""What an observation is worth. Take any rule of the judge away and a test here fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from flows.judge import Arrival, Journal, Witnesses, judge
+from flows.matrix import Cell, Finding
+from flows.model import Expected, Flow, Kind, Protocol, Verdict, answered, denied
+from tests.flows.samples import DENIED, NEIGHBOUR, WORKLOADS, cell, flow, verdict
+
+CONTROLS = {each.key: verdict(Kind.ANSWERED, each) for each in (flow("caller"), flow("intruder"))}
+QUIET = {"server": Journal(complete=True)}
+
+
+def judged(
+    *cells: Cell,
+    controls: Mapping[str, Verdict] = CONTROLS,
+    journals: Mapping[str, Journal] = QUIET,
+    nonces: Mapping[Flow, frozenset[str]] | None = None,
+) -> list[Cell]:
+    witnesses = Witnesses(controls=controls, journals=journals, workloads=WORKLOADS, since=100.0, nonces=nonces or {})
+    return judge(cells, witnesses)
+
+
+def heard(*arrivals: Arrival, complete: bool = True) -> dict[str, Journal]:
+    return {"server": Journal(arrivals=arrivals, complete=complete)}
+
+
+def arrival(peer: str = "10.0.0.3:4000", nonce: str = "", at: float = 101.0) -> Arrival:
+    return Arrival(at=at, port=8080, protocol="tcp", peer=peer, nonce=nonce)
+
+
+def test_denial_with_control_journal_and_neighbour_holds() -> None:
+    allowed, refused = judged(NEIGHBOUR, DENIED)
+    assert (allowed.finding, refused.finding) == (Finding.HOLDS, Finding.HOLDS)
+    assert "answered by server" in refused.control
+
+
+def test_denial_without_control_is_undecided() -> None:
+    refused = judged(NEIGHBOUR, DENIED, controls={})[1]
+    assert refused.finding is Finding.UNDECIDED
+    assert refused.reason.startswith("no positive control")
+
+
+def test_denial_whose_control_was_denied_is_undecided() -> None:
+    controls = {**CONTROLS, DENIED.flow.key: verdict(Kind.DROPPED, DENIED.flow)}
+    refused = judged(NEIGHBOUR, DENIED, controls=controls)[1]
+    assert refused.reason == "no positive control: before the policy it was dropped"
+
+
+def test_denial_without_neighbour_is_undecided() -> None:
+    (refused,) = judged(DENIED)
+    assert refused.finding is Finding.UNDECIDED
+    assert "neighbour" in refused.reason
+
+
+def test_neighbour_that_was_denied_is_none() -> None:
+    refused = judged(cell("caller", answered(), Kind.DROPPED), DENIED)[1]
+    assert refused.finding is Finding.UNDECIDED
+
+
+def test_denial_with_unread_journal_is_undecided() -> None:
+    assert judged(NEIGHBOUR, DENIED, journals={})[1].finding is Finding.UNDECIDED
+    assert judged(NEIGHBOUR, DENIED, journals=heard(complete=False))[1].finding is Finding.UNDECIDED
+
+
+def test_nonce_in_the_journal_is_a_leak() -> None:
+    refused = judged(NEIGHBOUR, DENIED, journals=heard(arrival(nonce="n1")))[1]
+    assert refused.finding is Finding.DIFFERS
+    assert "only its answer was lost" in refused.reason
+
+
+def test_nonce_of_an_earlier_round_of_the_window_is_a_leak() -> None:
+    nonces = {DENIED.flow: frozenset({"n0", "n1"})}
+    refused = judged(NEIGHBOUR, DENIED, journals=heard(arrival(nonce="n0")), nonces=nonces)[1]
+    assert refused.finding is Finding.DIFFERS
+
+
+def test_accepted_connection_of_the_source_is_a_leak() -> None:
+    refused = judged(NEIGHBOUR, DENIED, journals=heard(arrival()))[1]
+    assert refused.finding is Finding.DIFFERS
+    assert "accepted a connection from intruder" in refused.reason
+
+
+def test_accepted_connection_of_a_stranger_is_undecided() -> None:
+    refused = judged(NEIGHBOUR, DENIED, journals=heard(arrival(peer="[::ffff:10.9.9.9]:1")))[1]
+    assert refused.finding is Finding.UNDECIDED
+    assert "unexplained connection" in refused.reason
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        pytest.param(arrival(at=99.0), id="before-the-window"),
+        pytest.param(arrival(peer="10.0.0.1:5000"), id="of-a-known-neighbour"),
+        pytest.param(arrival(nonce="other"), id="request-of-another-flow"),
+        pytest.param(Arrival(at=101.0, port=9090, protocol="tcp", peer="10.0.0.3:1"), id="other-port"),
+    ],
+)
+def test_explained_arrivals_do_not_matter(harmless: Arrival) -> None:
+    assert judged(NEIGHBOUR, DENIED, journals=heard(harmless))[1].finding is Finding.HOLDS
+
+
+def test_datagram_leak_is_found_by_nonce_only() -> None:
+    asked = flow("intruder", protocol=Protocol.UDP)
+    refused = Cell(flow=asked, expected=denied(), verdict=verdict(Kind.DROPPED, asked))
+    controls = {**CONTROLS, asked.key: verdict(Kind.ANSWERED, asked)}
+    assert judged(NEIGHBOUR, refused, controls=controls)[1].finding is Finding.HOLDS
+    leak = judged(NEIGHBOUR, refused, controls=controls, journals=heard(arrival(nonce="n1")))[1]
+    assert leak.finding is Finding.DIFFERS
+
+
+@pytest.mark.parametrize(
+    ("expected", "kind", "finding"),
+    [
+        pytest.param(answered(), Kind.ANSWERED, Finding.HOLDS, id="answered-as-expected"),
+        pytest.param(answered(), Kind.DROPPED, Finding.DIFFERS, id="answer-missing"),
+        pytest.param(answered(), Kind.MISDELIVERED, Finding.DIFFERS, id="another-answered"),
+        pytest.param(answered(), Kind.DNS_ERROR, Finding.DIFFERS, id="no-name-no-answer"),
+        pytest.param(answered(), Kind.PROBE_ERROR, Finding.UNDECIDED, id="probe-failed"),
+        pytest.param(denied(), Kind.ANSWERED, Finding.DIFFERS, id="open"),
+        pytest.param(denied(), Kind.MISDELIVERED, Finding.DIFFERS, id="open-to-another"),
+        pytest.param(denied(), Kind.REFUSED, Finding.DIFFERS, id="refused-is-not-dropped"),
+        pytest.param(denied(), Kind.SILENT, Finding.DIFFERS, id="accepted-is-not-dropped"),
+        pytest.param(denied("reject"), Kind.REFUSED, Finding.HOLDS, id="refused-where-profile-says-so"),
+        pytest.param(denied("reject"), Kind.DROPPED, Finding.DIFFERS, id="dropped-where-profile-says-reject"),
+        pytest.param(denied(), Kind.PROBE_ERROR, Finding.UNDECIDED, id="a-probe-error-is-no-denial"),
+        pytest.param(denied(), Kind.DNS_ERROR, Finding.UNDECIDED, id="a-name-error-is-no-denial"),
+        pytest.param(denied(), Kind.UNREACHABLE, Finding.UNDECIDED, id="no-route-is-no-denial"),
+    ],
+)
+def test_kinds(expected: Expected, kind: Kind, finding: Finding) -> None:
+    assert judged(NEIGHBOUR, cell("intruder", expected, kind))[1].finding is finding
+
+
+def test_no_record_is_undecided() -> None:
+    assert judged(NEIGHBOUR, cell("intruder", denied(), None))[1].finding is Finding.UNDECIDED
+    assert judged(cell("caller", answered(), None))[0].finding is Finding.UNDECIDED
+
+
+def test_destination_without_a_journal_says_so() -> None:
+    asked = Flow(source="caller", destination="kubernetes", host="10.96.0.1", port=443, protocol=Protocol.HTTPS)
+    refused = Cell(flow=asked, expected=denied(), verdict=verdict(Kind.DROPPED, asked))
+    found = judged(NEIGHBOUR, refused, controls={asked.key: verdict(Kind.ANSWERED, asked)})[1]
+    assert found.finding is Finding.HOLDS
+    assert found.verdict is not None
+    assert "keeps none" in found.verdict.evidence.journal

@@ -1,0 +1,227 @@
+"""What Kubernetes knows and the lab does not do faithfully: refused by name, in one table that the documentation is made from.
+
+What belongs here: `REFUSALS`, and the admission steps that look at other objects. What does not: what Kubernetes itself would
+refuse (`validation`, `podsecurity`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from clusters.lab.api import resources
+from clusters.lab.api.resources import ResourceType
+from clusters.lab.api.status import Causes, forbidden, not_found
+from clusters.lab.api.store import Store
+
+Object = dict[str, Any]
+
+
+def _given(value: object) -> bool:
+    return bool(value)
+
+
+def _other_than(*allowed: object) -> Callable[[object], bool]:
+    return lambda value: value is not None and value not in allowed
+
+
+def _is(*values: object) -> Callable[[object], bool]:
+    return lambda value: value in values
+
+
+def _keys_outside(*allowed: str) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, dict) and any(key not in allowed for key in value)
+
+
+def _ipv6(value: object) -> bool:
+    return isinstance(value, str) and ":" in value
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One thing that the lab does not do.
+
+    Attributes:
+        path: The field; `[*]` stands for every element of a list, `C[*]` for every container, init or not.
+        why: What is not done, as the message says it behind "the lab does not do".
+        when: Tells from the field's value whether it asks for that.
+    """
+
+    kind: str
+    path: str
+    why: str
+    when: Callable[[object], bool] = _given
+
+
+_VOLUMES = ("name", "emptyDir", "configMap", "projected", "secret")
+_SOURCES = ("serviceAccountToken", "configMap", "downwardAPI")
+
+REFUSALS: tuple[Refusal, ...] = (
+    Refusal("Pod", "spec.hostNetwork", "hostNetwork: every pod has a network namespace of its own"),
+    Refusal("Pod", "spec.hostPID", "hostPID: the node's processes are not visible to pods"),
+    Refusal("Pod", "spec.hostIPC", "hostIPC: every pod has an IPC namespace of its own"),
+    Refusal("Pod", "spec.hostUsers", "hostUsers=false: the whole lab is one user namespace already", _is(False)),
+    Refusal(
+        "Pod", "spec.shareProcessNamespace", "shareProcessNamespace: containers have process namespaces of their own"
+    ),
+    Refusal("Pod", "spec.ephemeralContainers", "ephemeral containers; use exec"),
+    Refusal("Pod", "spec.activeDeadlineSeconds", "activeDeadlineSeconds: no pod is ended by the clock"),
+    Refusal("Pod", "spec.affinity", "affinity: the scheduler knows nodeName, nodeSelector and taints"),
+    Refusal(
+        "Pod", "spec.topologySpreadConstraints", "topologySpreadConstraints: the scheduler spreads evenly by itself"
+    ),
+    Refusal("Pod", "spec.schedulingGates", "schedulingGates"),
+    Refusal("Pod", "spec.schedulerName", "other schedulers than default-scheduler", _other_than("default-scheduler")),
+    Refusal("Pod", "spec.readinessGates", "readinessGates"),
+    Refusal("Pod", "spec.runtimeClassName", "runtimeClassName: there is one runtime, bubblewrap"),
+    Refusal("Pod", "spec.overhead", "overhead"),
+    Refusal("Pod", "spec.resourceClaims", "resourceClaims (dynamic resource allocation)"),
+    Refusal("Pod", "spec.resources", "resources of a whole pod; set them on the containers"),
+    Refusal("Pod", "spec.os.name", "other systems than linux", _other_than("linux")),
+    Refusal("Pod", "spec.dnsPolicy", "other DNS policies than ClusterFirst", _other_than("ClusterFirst")),
+    Refusal("Pod", "spec.dnsConfig", "dnsConfig: resolv.conf is the cluster's"),
+    Refusal("Pod", "spec.hostAliases", "hostAliases: /etc/hosts is the node's"),
+    Refusal("Pod", "spec.hostname", "hostname: a pod's host name is its name"),
+    Refusal("Pod", "spec.hostnameOverride", "hostnameOverride: a pod's host name is its name", _other_than()),
+    Refusal("Pod", "spec.subdomain", "subdomain: pods have no DNS records of their own"),
+    Refusal("Pod", "spec.setHostnameAsFQDN", "setHostnameAsFQDN"),
+    Refusal("Pod", "spec.securityContext.sysctls", "sysctls"),
+    Refusal("Pod", "spec.securityContext.seLinuxOptions", "SELinux options"),
+    Refusal("Pod", "spec.securityContext.windowsOptions", "Windows options"),
+    Refusal("Pod", "spec.securityContext.appArmorProfile.type", "AppArmor profiles of the node", _is("Localhost")),
+    Refusal("Pod", "spec.securityContext.seccompProfile.type", "seccomp profiles of the node", _is("Localhost")),
+    Refusal("Pod", "spec.C[*].securityContext.privileged", "privileged containers"),
+    Refusal("Pod", "spec.C[*].securityContext.capabilities.add", "added capabilities: containers have none"),
+    Refusal("Pod", "spec.C[*].securityContext.procMount", "other proc mounts than Default", _other_than("Default")),
+    Refusal("Pod", "spec.C[*].securityContext.seLinuxOptions", "SELinux options"),
+    Refusal("Pod", "spec.C[*].securityContext.windowsOptions", "Windows options"),
+    Refusal("Pod", "spec.C[*].securityContext.appArmorProfile.type", "AppArmor profiles of the node", _is("Localhost")),
+    Refusal("Pod", "spec.C[*].securityContext.seccompProfile.type", "seccomp profiles of the node", _is("Localhost")),
+    Refusal("Pod", "spec.C[*].ports[*].hostPort", "hostPorts: the lab's nodes are not reachable from outside"),
+    Refusal("Pod", "spec.C[*].ports[*].hostIP", "hostPorts: the lab's nodes are not reachable from outside"),
+    Refusal("Pod", "spec.C[*].ports[*].protocol", "SCTP", _is("SCTP")),
+    Refusal("Pod", "spec.C[*].volumeDevices", "block devices"),
+    Refusal("Pod", "spec.C[*].volumeMounts[*].subPath", "subPath mounts"),
+    Refusal("Pod", "spec.C[*].volumeMounts[*].subPathExpr", "subPath mounts"),
+    Refusal("Pod", "spec.C[*].volumeMounts[*].mountPropagation", "mount propagation", _other_than("None")),
+    Refusal("Pod", "spec.C[*].volumeMounts[*].recursiveReadOnly", "recursiveReadOnly", _other_than("Disabled")),
+    Refusal("Pod", "spec.C[*].lifecycle", "lifecycle hooks and stop signals"),
+    Refusal("Pod", "spec.C[*].resizePolicy", "resizing in place"),
+    Refusal("Pod", "spec.C[*].restartPolicyRules", "restart rules of one container"),
+    Refusal("Pod", "spec.C[*].stdin", "stdin of a container (attach); use exec"),
+    Refusal("Pod", "spec.C[*].tty", "a terminal for a container (attach); use exec"),
+    Refusal("Pod", "spec.C[*].terminationMessagePolicy", "termination messages from logs", _other_than("File")),
+    Refusal("Pod", "spec.C[*].env[*].valueFrom.resourceFieldRef", "resourceFieldRef"),
+    Refusal("Pod", "spec.C[*].env[*].valueFrom.fileKeyRef", "fileKeyRef"),
+    Refusal("Pod", "spec.C[*].livenessProbe.grpc", "gRPC probes"),
+    Refusal("Pod", "spec.C[*].readinessProbe.grpc", "gRPC probes"),
+    Refusal("Pod", "spec.C[*].startupProbe.grpc", "gRPC probes"),
+    Refusal(
+        "Pod",
+        "spec.volumes[*]",
+        "volumes other than emptyDir, configMap, projected and secret",
+        _keys_outside(*_VOLUMES),
+    ),
+    Refusal(
+        "Pod",
+        "spec.volumes[*].projected.sources[*]",
+        "projections other than serviceAccountToken, configMap and downwardAPI",
+        _keys_outside(*_SOURCES),
+    ),
+    Refusal("Pod", "spec.volumes[*].emptyDir.medium", "other media than disk and Memory", _other_than("", "Memory")),
+    Refusal("Service", "spec.type", "other Service types than ClusterIP", _other_than("ClusterIP")),
+    Refusal("Service", "spec.externalIPs", "externalIPs: nothing outside can reach the lab's nodes"),
+    Refusal("Service", "spec.externalName", "ExternalName Services"),
+    Refusal("Service", "spec.sessionAffinity", "session affinity by client IP", _other_than("None")),
+    Refusal("Service", "spec.internalTrafficPolicy", "internalTrafficPolicy Local", _other_than("Cluster")),
+    Refusal("Service", "spec.externalTrafficPolicy", "externalTrafficPolicy: nothing comes from outside"),
+    Refusal("Service", "spec.trafficDistribution", "trafficDistribution"),
+    Refusal("Service", "spec.loadBalancerIP", "load balancers"),
+    Refusal("Service", "spec.loadBalancerClass", "load balancers"),
+    Refusal("Service", "spec.loadBalancerSourceRanges", "load balancers"),
+    Refusal("Service", "spec.healthCheckNodePort", "node ports"),
+    Refusal("Service", "spec.ipFamilyPolicy", "dual-stack Services", _is("RequireDualStack")),
+    Refusal("Service", "spec.ports[*].nodePort", "node ports"),
+    Refusal("Service", "spec.ports[*].protocol", "SCTP", _is("SCTP")),
+    Refusal("NetworkPolicy", "spec.ingress[*].ports[*].protocol", "SCTP", _is("SCTP")),
+    Refusal("NetworkPolicy", "spec.egress[*].ports[*].protocol", "SCTP", _is("SCTP")),
+    Refusal("NetworkPolicy", "spec.ingress[*].from[*].ipBlock.cidr", "IPv6: this lab is IPv4 only", _ipv6),
+    Refusal("NetworkPolicy", "spec.egress[*].to[*].ipBlock.cidr", "IPv6: this lab is IPv4 only", _ipv6),
+    Refusal("Node", "spec.configSource", "dynamic kubelet configuration"),
+    Refusal("EndpointSlice", "addressType", "other addresses than IPv4", _other_than("IPv4")),
+)
+"""Every field that is refused, in the order in which messages name them."""
+
+_BY_KIND: dict[str, list[Refusal]] = {}
+for _each in REFUSALS:
+    _BY_KIND.setdefault(_each.kind, []).append(_each)
+
+
+def refuse_undone(resource: ResourceType, obj: Object, causes: Causes) -> None:
+    """Name everything in the object that the lab does not do."""
+    for refusal in _BY_KIND.get(resource.kind, ()):
+        for path, value in _find(obj, refusal.path):
+            if refusal.when(value):
+                causes.forbidden(path, f"the lab does not do {refusal.why}")
+
+
+def _find(obj: Object, pattern: str) -> Iterator[tuple[str, object]]:
+    if "C[*]" in pattern:
+        for key in ("initContainers", "containers"):
+            yield from _walk(obj, pattern.replace("C[*]", f"{key}[*]").split("."), "")
+    else:
+        yield from _walk(obj, pattern.split("."), "")
+
+
+def _walk(value: object, steps: list[str], path: str) -> Iterator[tuple[str, object]]:
+    if not steps:
+        yield path, value
+        return
+    if not isinstance(value, dict):
+        return
+    name = steps[0].removesuffix("[*]")
+    inner, here = value.get(name), f"{path}.{name}" if path else name
+    if inner is None:
+        return
+    if steps[0].endswith("[*]"):
+        for place, each in enumerate(inner if isinstance(inner, list) else ()):
+            yield from _walk(each, steps[1:], f"{here}[{place}]")
+    else:
+        yield from _walk(inner, steps[1:], here)
+
+
+# Steps that look at other objects ------------------------------------------------------------------------------------
+
+
+def namespace_accepts(store: Store, resource: ResourceType, namespace: str, name: str) -> None:
+    """The namespace exists and is not about to end.
+
+    Raises:
+        StatusError: 404 or 403.
+    """
+    if not resource.namespaced:
+        return
+    found = store.get(resources.NAMESPACES.qualified, "", namespace)
+    if found is None:
+        raise not_found(resources.NAMESPACES, namespace)
+    if "deletionTimestamp" in found.object["metadata"]:
+        cause = {
+            "reason": "NamespaceTerminating",
+            "message": f"namespace {namespace} is being terminated",
+            "field": "metadata.namespace",
+        }
+        why = f"unable to create new content in namespace {namespace} because it is being terminated"
+        raise forbidden(resource, name, why, {"causes": [cause]})
+
+
+def service_account_exists(store: Store, pod: Object) -> None:
+    """The pod's ServiceAccount exists, as the ServiceAccount admission step demands.
+
+    Raises:
+        StatusError: 403.
+    """
+    meta, account = pod["metadata"], pod["spec"]["serviceAccountName"]
+    if store.get(resources.SERVICE_ACCOUNTS.qualified, meta["namespace"], account) is None:
+        why = f'error looking up service account {meta["namespace"]}/{account}: serviceaccount "{account}" not found'
+        raise forbidden(resources.PODS, meta.get("name", ""), why)

@@ -1,0 +1,131 @@
+"""Who asks, and whether they may: bearer tokens, ServiceAccount tokens, and the lab's small rule book."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from clusters.lab.api import resources
+from clusters.lab.api.resources import ResourceType
+from clusters.lab.api.status import StatusError, forbidden
+from clusters.lab.pki import Authority
+
+Object = dict[str, Any]
+ISSUER = "https://kubernetes.default.svc.cluster.local"
+OPEN_PATHS = ("/healthz", "/readyz", "/livez", "/version")
+"""Paths that need no token, as in a default cluster."""
+_READING = {"get", "list", "watch"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Who asks.
+
+    Attributes:
+        namespace: A ServiceAccount's namespace; empty for admin and nodes, who may do everything.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    namespace: str = ""
+    uid: str = ""
+
+
+_ADMIN = User(name="kubernetes-admin", groups=("system:masters", "system:authenticated"))
+_NODE = User(name="system:node", groups=("system:nodes", "system:masters", "system:authenticated"))
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def issue_token(
+    authority: Authority, account: Object, *, seconds: int, audiences: list[str], bound: Object | None = None
+) -> tuple[str, float]:
+    """A signed token for a ServiceAccount object, and the time (Unix) at which it ends."""
+    meta, now = account["metadata"], int(time.time())
+    claims: Object = {
+        "aud": audiences or [ISSUER],
+        "exp": now + seconds,
+        "iat": now,
+        "iss": ISSUER,
+        "jti": str(uuid.uuid4()),
+        "kubernetes.io": {
+            "namespace": meta["namespace"],
+            "serviceaccount": {"name": meta["name"], "uid": meta["uid"]},
+            **({bound["kind"].lower(): {"name": bound.get("name", ""), "uid": bound.get("uid", "")}} if bound else {}),
+        },
+        "nbf": now,
+        "sub": f"system:serviceaccount:{meta['namespace']}:{meta['name']}",
+    }
+    header = _encode(json.dumps({"alg": "HS256", "typ": "JWT"}).encode())
+    signed = f"{header}.{_encode(json.dumps(claims).encode())}"
+    return f"{signed}.{_signature(authority, signed)}", float(now + seconds)
+
+
+def _signature(authority: Authority, signed: str) -> str:
+    return _encode(hmac.digest(authority.signing_secret, signed.encode(), hashlib.sha256))
+
+
+def authenticate(authority: Authority, header: str) -> User:
+    """The user behind an `Authorization` header.
+
+    Raises:
+        StatusError: 401; no token, or not one of ours.
+    """
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() == "bearer" and token:
+        token = token.strip()
+        if hmac.compare_digest(token.encode(), authority.admin_token.encode()):
+            return _ADMIN
+        if hmac.compare_digest(token.encode(), authority.node_token.encode()):
+            return _NODE
+        if user := _service_account(authority, token):
+            return user
+    raise StatusError(401, "Unauthorized", "Unauthorized")
+
+
+def _service_account(authority: Authority, token: str) -> User | None:
+    signed, _, signature = token.rpartition(".")
+    if not hmac.compare_digest(signature.encode(), _signature(authority, signed).encode()):
+        return None
+    try:
+        claims = json.loads(_decode(signed.partition(".")[2]))
+    except (ValueError, binascii.Error):
+        return None
+    if claims["exp"] < time.time() or ISSUER not in claims["aud"]:
+        return None
+    who = claims["kubernetes.io"]
+    namespace = str(who["namespace"])
+    groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
+    return User(name=claims["sub"], groups=groups, namespace=namespace, uid=who["serviceaccount"]["uid"])
+
+
+def may(user: User, verb: str) -> bool:
+    """Whether the rule book lets the user do this: admin and nodes all, ServiceAccounts of kube-system read."""
+    return not user.namespace or (user.namespace == "kube-system" and verb in _READING)
+
+
+def authorize(user: User, verb: str, resource: ResourceType, namespace: str, name: str, subresource: str) -> None:
+    """Pass, or refuse as Kubernetes' RBAC words it.
+
+    Raises:
+        StatusError: 403.
+    """
+    if may(user, verb) or resource in {resources.ACCESS_REVIEWS, resources.SELF_REVIEWS}:
+        return
+    what = f"{resource.plural}/{subresource}" if subresource else resource.plural
+    where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
+    why = f'User "{user.name}" cannot {verb} resource "{what}" in API group "{resource.group}" {where}'
+    raise forbidden(resource, name, why)

@@ -1,0 +1,314 @@
+"""What the verbs do to objects: create, update, patch, delete, bind; every write passes through here.
+
+What belongs here: the order of steps (decode, defaults, admission, validation, store) and the life of `metadata`. What does not:
+HTTP (`rest`), the rules themselves (`admission`, `validation`), ends (`deletion`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import secrets
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from clusters.lab.api import addressing, admission, defaults, deletion, patch, podsecurity, resources, validation
+from clusters.lab.api.resources import ResourceType
+from clusters.lab.api.schema import Decoder
+from clusters.lab.api.status import Causes, StatusError, already_exists, bad_request, conflict, invalid, not_found
+from clusters.lab.api.store import Entry, Store
+
+Object = dict[str, Any]
+_SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+_BORN_EMPTY = {"Pod", "Service", "Namespace"}
+"""Kinds whose status a creator cannot set."""
+
+
+@dataclass(slots=True, kw_only=True)
+class WriteOptions:
+    """How one write is meant.
+
+    Attributes:
+        validation: `Strict`, `Warn` or `Ignore`: what becomes of unknown and duplicate fields.
+        warnings: Lines for the answer's `Warning` headers, filled on the way.
+    """
+
+    dry_run: bool = False
+    validation: str = "Warn"
+    warnings: list[str] = field(default_factory=list)
+
+
+def now() -> str:
+    """The time as `metadata` writes it: whole seconds, UTC."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def name_suffix() -> str:
+    """Five letters that make a generated name unique."""
+    return "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(5))
+
+
+class Operations:
+    """The verbs, over one store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._addresses = addressing.Addresses(store)
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    def get(self, resource: ResourceType, namespace: str, name: str) -> Entry:
+        """The living object.
+
+        Raises:
+            StatusError: 404.
+        """
+        entry = self.store.get(resource.qualified, namespace, name)
+        if entry is None:
+            raise not_found(resource, name)
+        return entry
+
+    # Writing ---------------------------------------------------------------------------------------------------------
+
+    def decode(self, resource: ResourceType, body: Any, options: WriteOptions, *, kind: str = "") -> Object:
+        """The body as an object of its kind, strictness applied.
+
+        Raises:
+            StatusError: 400; not of this kind, of wrong types, or with fields that a strict reader refuses.
+        """
+        kind = kind or resource.kind
+        if not isinstance(body, dict):
+            raise bad_request(f"the object provided is unrecognized (must be of type {kind}): it is not a JSON object")
+        said, version = body.get("kind", kind), body.get("apiVersion", resource.api_version)
+        if said != kind or version != resource.api_version:
+            short = str(version).rpartition("/")[2]
+            raise bad_request(f'{said} in version "{short}" cannot be handled as a {kind}')
+        decoder = Decoder(kind, resource.version)
+        obj = decoder.decode(body)
+        if decoder.strict and options.validation == "Strict":
+            raise bad_request(
+                f'{kind} in version "{resource.version}" cannot be handled as a {kind}: '
+                f"strict decoding error: {', '.join(decoder.strict)}"
+            )
+        if options.validation == "Warn":
+            options.warnings += decoder.strict
+        return {"kind": kind, "apiVersion": resource.api_version} | obj
+
+    def create(self, resource: ResourceType, namespace: str, body: Any, options: WriteOptions) -> Object:
+        """The object as stored.
+
+        Raises:
+            StatusError: The object is refused.
+        """
+        obj = self.decode(resource, body, options)
+        meta: Object = obj["metadata"]
+        _settle_namespace(resource, meta, namespace)
+        if meta.get("resourceVersion"):
+            raise bad_request("resourceVersion should not be set on objects to be created")
+        if not meta.get("name") and meta.get("generateName"):
+            meta["name"] = meta["generateName"][:58] + name_suffix()
+        for key in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
+            meta.pop(key, None)
+        meta.pop("selfLink", None)
+        meta.pop("managedFields", None)
+        meta["uid"], meta["creationTimestamp"] = str(uuid.uuid4()), now()
+        if resource.kind in _BORN_EMPTY:
+            obj["status"] = {}
+        self._prepare_new(resource, namespace, obj)
+        defaults.apply(resource, obj)
+        if meta.get("name") and self.store.get(resource.qualified, namespace, meta["name"]) is not None:
+            admission.namespace_accepts(self.store, resource, namespace, meta["name"])
+            raise already_exists(resource, meta["name"])
+        self._check(resource, obj, None, options)
+        admission.namespace_accepts(self.store, resource, namespace, meta["name"])
+        self._addresses.allocate(resource, obj)
+        if resource.generation:
+            meta["generation"] = 1
+        if options.dry_run:
+            return obj
+        return self.store.put(resource.qualified, namespace, obj).object
+
+    def _prepare_new(self, resource: ResourceType, namespace: str, obj: Object) -> None:
+        if resource == resources.PODS:
+            admission.namespace_accepts(self.store, resource, namespace, obj["metadata"].get("name", ""))
+            defaults.service_account(obj, name_suffix())
+            admission.service_account_exists(self.store, obj)
+            defaults.tolerations(obj["spec"])
+            priority = {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}
+            obj["spec"].setdefault("priority", priority.get(obj["spec"].get("priorityClassName", ""), 0))
+            obj["spec"].setdefault("preemptionPolicy", "PreemptLowerPriority")
+        if resource == resources.NAMESPACES:
+            finalizers = obj["spec"].setdefault("finalizers", [])
+            if "kubernetes" not in finalizers:
+                finalizers.append("kubernetes")
+
+    def _check(self, resource: ResourceType, obj: Object, before: Object | None, options: WriteOptions) -> None:
+        name, causes = obj["metadata"].get("name", ""), Causes()
+        admission.refuse_undone(resource, obj, causes)
+        validation.validate(resource, obj, before, causes)
+        if causes.found:
+            raise invalid(resource, name, causes.found)
+        if resource == resources.PODS and before is None:
+            options.warnings += podsecurity.enforce(self.store, obj)
+
+    def update(
+        self, resource: ResourceType, namespace: str, name: str, subresource: str, body: Any, options: WriteOptions
+    ) -> Object:
+        """Replace an object, its status, or a namespace's finalizers.
+
+        Raises:
+            StatusError: The object is refused, missing, or was changed by somebody else.
+        """
+        obj = self.decode(resource, body, options)
+        if obj["metadata"].setdefault("name", name) != name:
+            said = obj["metadata"]["name"]
+            raise bad_request(f"the name of the object ({said}) does not match the name on the URL ({name})")
+        entry = self.get(resource, namespace, name)
+        return self._replace(resource, entry, obj, subresource, options)
+
+    def patch(
+        self,
+        resource: ResourceType,
+        namespace: str,
+        name: str,
+        subresource: str,
+        content_type: str,
+        body: Any,
+        options: WriteOptions,
+    ) -> Object:
+        """Patch an object or its status; the result passes the same checks as a replacement.
+
+        Raises:
+            StatusError: The patch or its result is refused.
+        """
+        entry = self.get(resource, namespace, name)
+        patched = patch.apply(content_type, resource.kind, entry.copy(), body)
+        obj = self.decode(resource, patched, options)
+        if obj["metadata"].get("name") != name:
+            causes = Causes()
+            causes.invalid("metadata.name", obj["metadata"].get("name"), "field is immutable")
+            raise invalid(resource, name, causes.found)
+        return self._replace(resource, entry, obj, subresource, options)
+
+    def modify(self, resource: ResourceType, entry: Entry, change: Callable[[Object], None]) -> Object:
+        """Write a change of the server's own; no checks."""
+        obj = entry.copy()
+        change(obj)
+        return self.store.put(resource.qualified, entry.namespace, obj).object
+
+    def _replace(
+        self, resource: ResourceType, entry: Entry, obj: Object, subresource: str, options: WriteOptions
+    ) -> Object:
+        old = entry.copy()
+        meta, old_meta = obj["metadata"], old["metadata"]
+        _settle_namespace(resource, meta, entry.namespace)
+        if meta.get("uid", old_meta["uid"]) != old_meta["uid"]:
+            raise conflict(
+                resource,
+                entry.name,
+                f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {old_meta['uid']}",
+            )
+        if meta.get("resourceVersion", "0") not in {"0", old_meta["resourceVersion"]}:
+            raise conflict(resource, entry.name)
+        obj = _graft(obj, old, subresource)
+        meta = obj["metadata"]
+        self._addresses.keep(resource, obj, old)
+        defaults.apply(resource, obj)
+        if resource.generation and _desired(obj) != _desired(old):
+            meta["generation"] = old_meta.get("generation", 0) + 1
+        if json.dumps(obj, sort_keys=True) == json.dumps(old, sort_keys=True):
+            return entry.object
+        self._check(resource, obj, old, options)
+        if "deletionTimestamp" in meta and not set(meta.get("finalizers", [])) <= set(old_meta.get("finalizers", [])):
+            causes = Causes()
+            fresh = sorted(set(meta["finalizers"]) - set(old_meta.get("finalizers", [])))
+            causes.forbidden(
+                "metadata.finalizers",
+                f"no new finalizers can be added if the object is being deleted, found new finalizers {fresh}",
+            )
+            raise invalid(resource, entry.name, causes.found)
+        if options.dry_run:
+            return obj
+        if deletion.is_over(resource, obj):
+            return self.store.remove(resource.qualified, entry.namespace, obj).object
+        return self.store.put(resource.qualified, entry.namespace, obj).object
+
+    def bind(self, namespace: str, name: str, body: Any, options: WriteOptions) -> None:
+        """Give a pod to a node, as the scheduler asks.
+
+        Raises:
+            StatusError: No such pod, or it has a node already.
+        """
+        binding = self.decode(resources.PODS, body, options, kind="Binding")
+        entry, node = self.get(resources.PODS, namespace, name), binding.get("target", {}).get("name", "")
+        if not node:
+            causes = Causes()
+            causes.required("target.name")
+            raise invalid(resources.PODS, name, causes.found)
+        if taken := entry.object["spec"].get("nodeName"):
+            raise StatusError(
+                409,
+                "Conflict",
+                f'Operation cannot be fulfilled on pods/binding "{name}": pod {name} is already assigned to '
+                f'node "{taken}"',
+                {"name": name, "kind": "pods/binding"},
+            )
+        if "deletionTimestamp" in entry.object["metadata"]:
+            raise StatusError(
+                409,
+                "Conflict",
+                f'Operation cannot be fulfilled on pods/binding "{name}": pod {name} is being deleted, cannot be '
+                "assigned to a host",
+                {"name": name, "kind": "pods/binding"},
+            )
+
+        def assign(pod: Object) -> None:
+            pod["spec"]["nodeName"] = node
+            condition = {"type": "PodScheduled", "status": "True", "lastTransitionTime": now()}
+            others = [each for each in pod["status"].get("conditions", []) if each["type"] != "PodScheduled"]
+            pod["status"]["conditions"] = [*others, condition]
+
+        if not options.dry_run:
+            self.modify(resources.PODS, entry, assign)
+
+
+def _settle_namespace(resource: ResourceType, meta: Object, namespace: str) -> None:
+    if not resource.namespaced:
+        if meta.pop("namespace", ""):
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        return
+    if meta.setdefault("namespace", namespace) != namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+
+
+def _desired(obj: Object) -> Object:
+    return {key: value for key, value in obj.items() if key not in {"metadata", "status"}}
+
+
+_SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+
+
+def _graft(obj: Object, old: Object, subresource: str) -> Object:
+    """The new object with everything that this kind of write must not touch taken from the old one."""
+    meta, old_meta = obj["metadata"], old["metadata"]
+    for key in ("managedFields", "selfLink"):
+        meta.pop(key, None)
+    for key in (*_SERVER_OWNED, "resourceVersion", "generateName"):
+        meta.pop(key, None)
+        if key in old_meta:
+            meta[key] = old_meta[key]
+    if subresource == "status":
+        if "ownerReferences" in old_meta:
+            meta["ownerReferences"] = old_meta["ownerReferences"]
+        kept = {key: value for key, value in old.items() if key not in {"metadata", "status"}}
+        return {**kept, "metadata": meta, "status": obj.get("status", {})}
+    if subresource == "finalize":
+        spec = {**old.get("spec", {}), "finalizers": obj["spec"].get("finalizers", [])}
+        return {**old, "spec": spec}
+    if "status" in old:
+        obj["status"] = old["status"]
+    if obj["kind"] == "Namespace":
+        obj["spec"] = old["spec"]
+    return obj

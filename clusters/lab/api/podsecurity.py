@@ -1,0 +1,113 @@
+"""Pod Security admission: the namespace's `enforce` and `warn` labels, for the profiles `baseline` and `restricted`.
+
+Only rules that a pod can still break after `admission` are here: hostNetwork, hostPath and their like are refused before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from clusters.lab.api import resources
+from clusters.lab.api.status import forbidden
+from clusters.lab.api.store import Store
+
+Object = dict[str, Any]
+_LABEL = "pod-security.kubernetes.io/"
+
+
+def enforce(store: Store, pod: Object) -> list[str]:
+    """Warnings for the `warn` label.
+
+    Raises:
+        StatusError: 403; the pod breaks the profile that its namespace enforces.
+    """
+    namespace = store.get(resources.NAMESPACES.qualified, "", pod["metadata"]["namespace"])
+    labels: dict[str, str] = namespace.object["metadata"].get("labels", {}) if namespace else {}
+    level, version = labels.get(_LABEL + "enforce", ""), labels.get(_LABEL + "enforce-version", "latest")
+    if broken := violations(pod["spec"], level):
+        why = f'violates PodSecurity "{level}:{version}": {", ".join(broken)}'
+        raise forbidden(resources.PODS, pod["metadata"]["name"], why)
+    level, version = labels.get(_LABEL + "warn", ""), labels.get(_LABEL + "warn-version", "latest")
+    if broken := violations(pod["spec"], level):
+        return [f'would violate PodSecurity "{level}:{version}": {", ".join(broken)}']
+    return []
+
+
+def violations(spec: Object, level: str) -> list[str]:
+    """What the pod breaks, in Kubernetes' words and order."""
+    if level not in {"baseline", "restricted"}:
+        return []
+    found = [_escalation(spec), _capabilities(spec), _non_root(spec), _root_user(spec)] if level == "restricted" else []
+    return [each for each in (*found, _seccomp(spec, level)) if each]
+
+
+def _containers(spec: Object) -> Iterator[Object]:
+    for key in ("initContainers", "containers"):
+        yield from spec.get(key, [])
+
+
+def _named(containers: list[str]) -> str:
+    word = "container" if len(containers) == 1 else "containers"
+    return f"{word} {', '.join(chr(34) + each + chr(34) for each in containers)}"
+
+
+def _bad(spec: Object, breaks: Callable[[Object], bool]) -> list[str]:
+    return [each["name"] for each in _containers(spec) if breaks(each.get("securityContext", {}))]
+
+
+def _escalation(spec: Object) -> str:
+    bad = _bad(spec, lambda context: context.get("allowPrivilegeEscalation") is not False)
+    if not bad:
+        return ""
+    return f"allowPrivilegeEscalation != false ({_named(bad)} must set securityContext.allowPrivilegeEscalation=false)"
+
+
+def _capabilities(spec: Object) -> str:
+    bad = _bad(spec, lambda context: "ALL" not in context.get("capabilities", {}).get("drop", []))
+    if not bad:
+        return ""
+    return f'unrestricted capabilities ({_named(bad)} must set securityContext.capabilities.drop=["ALL"])'
+
+
+def _non_root(spec: Object) -> str:
+    pod = spec.get("securityContext", {}).get("runAsNonRoot")
+    explicit = _bad(spec, lambda context: context.get("runAsNonRoot") is False)
+    if explicit:
+        return f"runAsNonRoot != true ({_named(explicit)} must not set securityContext.runAsNonRoot=false)"
+    if pod is True:
+        return ""
+    implicit = _bad(spec, lambda context: context.get("runAsNonRoot") is None)
+    if pod is False:
+        return "runAsNonRoot != true (pod must not set securityContext.runAsNonRoot=false)"
+    if not implicit:
+        return ""
+    return f"runAsNonRoot != true (pod or {_named(implicit)} must set securityContext.runAsNonRoot=true)"
+
+
+def _root_user(spec: Object) -> str:
+    where = ["pod"] if spec.get("securityContext", {}).get("runAsUser") == 0 else []
+    bad = _bad(spec, lambda context: context.get("runAsUser") == 0)
+    where += [_named(bad)] if bad else []
+    return f"runAsUser=0 ({' and '.join(where)} must not set runAsUser=0)" if where else ""
+
+
+def _seccomp(spec: Object, level: str) -> str:
+    pod = spec.get("securityContext", {}).get("seccompProfile", {}).get("type")
+    kinds = {
+        each["name"]: each.get("securityContext", {}).get("seccompProfile", {}).get("type")
+        for each in _containers(spec)
+    }
+    wrong = [name for name, kind in kinds.items() if kind == "Unconfined"]
+    if pod == "Unconfined" or wrong:
+        where = (["pod"] if pod == "Unconfined" else []) + ([_named(wrong)] if wrong else [])
+        return (
+            f'seccompProfile ({" and ".join(where)} must not set securityContext.seccompProfile.type to "Unconfined")'
+        )
+    missing = [name for name, kind in kinds.items() if kind is None]
+    if level == "restricted" and pod is None and missing:
+        return (
+            f"seccompProfile (pod or {_named(missing)} must set securityContext.seccompProfile.type to "
+            '"RuntimeDefault" or "Localhost")'
+        )
+    return ""

@@ -1,22 +1,23 @@
-"""Two nodes and their pods on the real kernel, in namespaces of a child process: what the data plane's tests dial through.
+"""Two nodes and their pods on the real kernel, in namespaces of a child process: the data plane's tests dial through it.
 
-The child unshares user and network namespaces, builds the lab's own fabric, and answers pickled requests on its standard
-streams. Sockets stay in the namespace they were made in, so one process can be every pod.
+The child unshares user and network namespaces, builds the lab's own fabric, and answers requests on a pipe. Sockets stay
+in the namespace they were made in, so one process can be every pod.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import pickle
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from clusters.lab import addresses, fabric, system
 from clusters.lab.node import network
@@ -30,6 +31,8 @@ from clusters.lab.policy.transaction import EMPTY, difference
 DEADLINE = 0.4
 """Seconds of silence that count as dropped: everything here answers within a few milliseconds."""
 PORTS = (80, 81, 8080, 8081, 8085)
+ANSWER = 30.0
+"""Seconds until the child must have answered one request."""
 NODE = "node"
 """As the source of a probe: the first node itself."""
 
@@ -49,27 +52,23 @@ class Bench:
     """The parent's side."""
 
     def __init__(self, pods: Iterable[tuple[Pod, int]]) -> None:
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "tests.lab.policy.bench"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[3],
-        )
+        self._pipe, theirs = Pipe()
+        command = [sys.executable, "-m", "tests.lab.policy.bench", str(theirs.fileno())]
+        self._child = subprocess.Popen(command, pass_fds=(theirs.fileno(),), cwd=Path(__file__).parents[3])
+        theirs.close()
         self.pods: tuple[Pod, ...] = self._ask("build", tuple(pods))
 
     def _ask(self, name: str, *args: object) -> Any:
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        _send(self._child.stdin, (name, args))
-        answer = _receive(self._child.stdout)
+        self._pipe.send((name, args))
+        assert self._pipe.poll(ANSWER), f"the bench did not {name} within {ANSWER} s"
+        answer = self._pipe.recv()
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
     def close(self) -> None:
         """End the child; its namespaces end with it."""
-        assert self._child.stdin is not None
-        self._child.stdin.close()
+        self._pipe.close()
         self._child.wait(timeout=10)
 
     def pod(self, name: str) -> Pod:
@@ -113,19 +112,6 @@ class Bench:
         """Ask over one connection that stays open; made at the first call."""
         answer: str = self._ask("open_tcp", source, host, port)
         return answer
-
-
-def _send(stream: BinaryIO, value: object) -> None:
-    data = pickle.dumps(value)
-    stream.write(struct.pack("=I", len(data)) + data)
-    stream.flush()
-
-
-def _receive(stream: BinaryIO) -> Any:
-    head = stream.read(4)
-    if len(head) < 4:
-        return EOFError("the bench ended; its standard error says why")
-    return pickle.loads(stream.read(struct.unpack("=I", head)[0]))  # noqa: S301
 
 
 class _Child:
@@ -292,14 +278,15 @@ class _Echo(asyncio.DatagramProtocol):
 
 async def _main() -> None:
     child = _Child()
-    source, target = sys.stdin.buffer, sys.stdout.buffer
-    while not isinstance(request := await asyncio.to_thread(_receive, source), EOFError):
-        name, args = request
-        try:
-            answer = await getattr(child, name)(*args)
-        except (OSError, system.KernelError, AssertionError, LookupError) as error:
-            answer = error
-        _send(target, answer)
+    pipe = Connection(int(sys.argv[1]))
+    with contextlib.suppress(EOFError):
+        while True:
+            name, args = await asyncio.to_thread(pipe.recv)
+            try:
+                answer = await getattr(child, name)(*args)
+            except (OSError, system.KernelError, AssertionError, LookupError) as error:
+                answer = error
+            pipe.send(answer)
 
 
 def _unshare() -> None:

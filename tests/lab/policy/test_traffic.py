@@ -1,0 +1,211 @@
+"""Each semantic of NetworkPolicy once, with real packets: what is programmed, what is dialled, who answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from clusters.lab.policy.snapshot import Snapshot
+from tests.lab.policy.bench import NODE, Bench, Probe
+from tests.lab.policy.world import policy
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A name, the specs in force in namespace x, and the probes that are answered and that are dropped."""
+
+    name: str
+    specs: tuple[str, ...]
+    answered: str
+    dropped: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _probes(text: str) -> list[Probe]:
+    """`a>b:80/udp`, by default port 80 and tcp."""
+    found = []
+    for each in text.split():
+        source, _, rest = each.partition(">")
+        rest, _, protocol = rest.partition("/")
+        host, _, port = rest.partition(":")
+        found.append(Probe(source, host, int(port or 80), protocol or "tcp"))
+    return found
+
+
+ALL = "podSelector: {}"
+B = "podSelector: {matchLabels: {app: b}}"
+A = "podSelector: {matchLabels: {app: a}}"
+CASES = [
+    Case("no-policy-allows-all", (), "a>b a>c e>a a>b/udp d>c:81/udp"),
+    Case(
+        "default-deny-ingress",
+        (f"{{{ALL}, policyTypes: [Ingress]}}",),
+        "a>d a>e:81 node>a node>b",
+        "d>a b>a e>c a>c/udp",
+    ),
+    Case(
+        "default-deny-egress",
+        (f"{{{ALL}, policyTypes: [Egress]}}",),
+        "d>a e>c node>a",
+        "a>b a>d c>a/udp a>172.31.0.11:9",
+    ),
+    Case("deny-both", (f"{{{ALL}, policyTypes: [Ingress, Egress]}}",), "d>e node>b", "a>b d>b b>d"),
+    Case("types-inferred-ingress-alone", (f"{{{ALL}, egress: []}}",), "a>d", "d>a"),
+    Case("types-inferred-with-egress", (f"{{{ALL}, egress: [{{to: [{{{B}}}]}}]}}",), "", "a>d d>a a>b"),
+    Case("ingress-not-isolated-by-egress-type", (f"{{{ALL}, policyTypes: [Egress], ingress: []}}",), "d>a", "a>d"),
+    Case("empty-rule-allows-all", (f"{{{ALL}, ingress: [{{}}]}}",), "a>b d>b e>c/udp"),
+    Case("subject-by-label", (f"{{{B}, ingress: []}}",), "b>a d>a", "a>b d>b"),
+    Case("pod-selector-own-namespace", (f"{{{B}, ingress: [{{from: [{{{A}}}]}}]}}",), "a>b", "d>b c>b"),
+    Case(
+        "namespace-selector",
+        (f"{{{B}, ingress: [{{from: [{{namespaceSelector: {{matchLabels: {{team: green}}}}}}]}}]}}",),
+        "d>b e>b",
+        "a>b",
+    ),
+    Case(
+        "and-peer",
+        (f"{{{B}, ingress: [{{from: [{{{A}, namespaceSelector: {{matchLabels: {{team: green}}}}}}]}}]}}",),
+        "d>b",
+        "a>b e>b",
+    ),
+    Case(
+        "or-peers",
+        (f"{{{B}, ingress: [{{from: [{{{A}}}, {{namespaceSelector: {{matchLabels: {{team: green}}}}}}]}}]}}",),
+        "a>b d>b e>b",
+        "c>b",
+    ),
+    Case("every-namespace", (f"{{{B}, ingress: [{{from: [{{namespaceSelector: {{}}}}]}}]}}",), "a>b d>b", ""),
+    Case(
+        "expressions-in",
+        (
+            f"{{{B}, ingress: [{{from: [{{podSelector: {{matchExpressions: [{{key: app, operator: In, values: [a, z]}}]}}}}]}}]}}",
+        ),
+        "a>b",
+        "c>b",
+    ),
+    Case(
+        "expressions-not-in",
+        (
+            f"{{{B}, ingress: [{{from: [{{podSelector: {{matchExpressions: [{{key: tier, operator: NotIn, values: [back]}}]}}, namespaceSelector: {{}}}}]}}]}}",
+        ),
+        "a>b d>b",
+        "c>b e>b",
+    ),
+    Case(
+        "expressions-exists",
+        (
+            f"{{{B}, ingress: [{{from: [{{podSelector: {{matchExpressions: [{{key: tier, operator: Exists}}]}}, namespaceSelector: {{}}}}]}}]}}",
+        ),
+        "a>b c>b e>b",
+        "d>b",
+    ),
+    Case(
+        "expressions-does-not-exist",
+        (
+            f"{{{B}, ingress: [{{from: [{{podSelector: {{matchExpressions: [{{key: tier, operator: DoesNotExist}}]}}, namespaceSelector: {{}}}}]}}]}}",
+        ),
+        "d>b",
+        "a>b e>b",
+    ),
+    Case("port-number", (f"{{{B}, ingress: [{{ports: [{{port: 80}}]}}]}}",), "a>b d>b", "a>b:81 a>b/udp"),
+    Case(
+        "port-range",
+        (f"{{{B}, ingress: [{{ports: [{{port: 8080, endPort: 8084}}, {{port: 8081}}]}}]}}",),
+        "a>b:8080 a>b:8081",
+        "a>b:8085 a>b",
+    ),
+    Case("port-udp", (f"{{{B}, ingress: [{{ports: [{{port: 80, protocol: UDP}}]}}]}}",), "a>b/udp", "a>b a>b:81/udp"),
+    Case(
+        "protocol-alone", (f"{{{B}, ingress: [{{ports: [{{protocol: UDP}}]}}]}}",), "a>b/udp a>b:8085/udp", "a>b a>b:81"
+    ),
+    Case(
+        "named-port-ingress", (f"{{{ALL}, ingress: [{{ports: [{{port: web}}]}}]}}",), "d>b d>c:8080", "d>b:8080 d>c:80"
+    ),
+    Case(
+        "named-port-of-other-protocol",
+        (f"{{{B}, ingress: [{{ports: [{{port: web, protocol: UDP}}, {{port: names, protocol: UDP}}]}}]}}",),
+        "a>b:81/udp",
+        "a>b a>b/udp",
+    ),
+    Case(
+        "named-port-egress",
+        (f"{{{A}, policyTypes: [Egress], egress: [{{to: [{{namespaceSelector: {{}}}}], ports: [{{port: web}}]}}]}}",),
+        "a>b a>c:8080 a>e:81",
+        "a>c:80 a>e:80 a>b:81",
+    ),
+    Case(
+        "named-port-egress-to-all",
+        (f"{{{A}, policyTypes: [Egress], egress: [{{ports: [{{port: web}}]}}]}}",),
+        "a>c:8080 a>e:81",
+        "a>c:80",
+    ),
+    Case("ip-block", (f"{{{B}, ingress: [{{from: [{{ipBlock: {{cidr: 10.244.1.0/24}}}}]}}]}}",), "c>b e>b", "a>b d>b"),
+    Case(
+        "ip-block-except",
+        (f"{{{B}, ingress: [{{from: [{{ipBlock: {{cidr: 0.0.0.0/0, except: [10.244.1.0/24, 10.244.1.0/28]}}}}]}}]}}",),
+        "a>b d>b",
+        "c>b e>b",
+    ),
+    Case(
+        "ip-block-egress",
+        (
+            f"{{{A}, policyTypes: [Egress], egress: [{{to: [{{ipBlock: {{cidr: 10.244.0.0/16, except: [10.244.1.0/24]}}}}]}}]}}",
+        ),
+        "a>b a>d",
+        "a>c a>e",
+    ),
+    Case(
+        "union-of-policies",
+        (
+            f"{{{B}, ingress: []}}",
+            f"{{{B}, ingress: [{{from: [{{{A}}}]}}]}}",
+            f"{{{ALL}, ingress: [{{ports: [{{port: 81}}]}}]}}",
+        ),
+        "a>b d>b:81",
+        "d>b d>a",
+    ),
+    Case(
+        "egress-and-ingress-must-both-allow",
+        (
+            f"{{{A}, policyTypes: [Egress], egress: [{{to: [{{{B}}}]}}]}}",
+            f"{{{B}, ingress: [{{ports: [{{port: 81}}]}}]}}",
+        ),
+        "a>b:81",
+        "a>b a>c:81",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_policy_decides(bench: Bench, world: Snapshot, case: Case) -> None:
+    policies = [policy(spec, name=f"p{index}") for index, spec in enumerate(case.specs)]
+    bench.program(replace(world, policies=tuple(policies)))
+    probes = [*_probes(case.answered), *_probes(case.dropped)]
+    expected = [each.host for each in _probes(case.answered)] + ["dropped"] * len(_probes(case.dropped))
+    assert [each.split()[0] for each in bench.probe(*probes)] == expected
+
+
+def test_source_address_is_the_pods_own(bench: Bench, world: Snapshot) -> None:
+    assert bench.probe(Probe("a", "c")) == [f"c {bench.pod('a').addresses[0]}"]
+
+
+def test_established_connection_survives_a_new_policy(bench: Bench, world: Snapshot) -> None:
+    before = bench.open_tcp("a", "b", 80)
+    bench.program(replace(world, policies=(policy(f"{{{ALL}, ingress: []}}"),)))
+    assert [bench.open_tcp("a", "b", 80), *bench.probe(Probe("a", "b"))] == [before, "dropped"]
+
+
+def test_deleted_policy_opens_at_once(bench: Bench, world: Snapshot) -> None:
+    bench.program(replace(world, policies=(policy(f"{{{ALL}, ingress: []}}"),)))
+    bench.program(world)
+    assert bench.probe(Probe("a", "b"), Probe(NODE, "b")) == [f"b {bench.pod('a').addresses[0]}", "b 172.31.0.11"]
+
+
+def test_pod_that_ended_is_no_peer(bench: Bench, world: Snapshot) -> None:
+    ended = replace(bench.pod("a"), counts=False)
+    pods = tuple(ended if each.name == "a" else each for each in world.pods)
+    bench.program(replace(world, pods=pods, policies=(policy(f"{{{B}, ingress: [{{from: [{{{ALL}}}]}}]}}"),)))
+    assert [each.split()[0] for each in bench.probe(Probe("a", "b"), Probe("c", "b"))] == ["dropped", "b"]

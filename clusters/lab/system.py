@@ -23,6 +23,7 @@ CLONE_NEWNET: Final = 0x40000000
 _PR_SET_PDEATHSIG: Final = 1
 _MS_REC_PRIVATE: Final = 0x4000 | 0x40000
 _PR_SET_NO_NEW_PRIVS: Final = 38
+_MNT_DETACH: Final = 2
 _CLONE_PARENT: Final = 0x00008000
 _SYS_CLONE: Final = {"x86_64": 56, "aarch64": 220}
 _CAPABILITY_VERSION_3: Final = 0x20080522
@@ -92,6 +93,11 @@ def make_mounts_private() -> None:
 def mount(source: str, target: str, kind: str, options: str = "") -> None:
     """Mount a file system of `kind` on `target`."""
     _check(_libc.mount(source.encode(), target.encode(), kind.encode(), 0, options.encode() or None), f"mount {target}")
+
+
+def unmount(target: str) -> None:
+    """Take a mount away from the tree at once; the kernel lets go of it when its last user does."""
+    _check(_libc.umount2(target.encode(), _MNT_DETACH), f"umount {target}")
 
 
 def new_network_namespace() -> int:

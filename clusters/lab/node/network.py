@@ -1,0 +1,177 @@
+"""A pod's network: a namespace, a routed veth pair and addresses from the node's range.
+
+What belongs here: links, addresses and routes between a pod and its node. What does not: policy (the data plane's)
+and the fabric between nodes (the supervisor's).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from clusters.lab import addresses, system
+
+MTU: Final = 1500
+_HOST_MAC: Final = "ee:ee:ee:ee:ee:ee"
+"""The node's end of every veth; each link has two ends only, so one address serves them all."""
+_SYSCTLS: Final = {
+    "net/ipv4/ip_unprivileged_port_start": "0",  # as container engines do: a pod's port 80 needs no capability
+    "net/ipv4/ping_group_range": "0 0",
+}
+
+
+def interface_name(uid: str) -> str:
+    """Name of the node's end of a pod's veth; the policy engine matches packets by it."""
+    return "ew" + hashlib.sha256(uid.encode()).hexdigest()[:11]
+
+
+class ExhaustedError(Exception):
+    """Every address of the node's range is taken; the message names the range."""
+
+
+class AddressPool:
+    """Hands out one address of each range, round robin: one that was given back rests as long as possible."""
+
+    def __init__(self, ranges: Sequence[str]) -> None:
+        self._ranges = [ipaddress.ip_network(each) for each in ranges]
+        self._next = [2 for _ in ranges]
+        self._taken: set[str] = set()
+
+    def take(self) -> list[str]:
+        """One address of each range, in the order of the ranges.
+
+        Raises:
+            ExhaustedError: A range has none left; nothing was taken.
+        """
+        found: list[str] = []
+        for index, network in enumerate(self._ranges):
+            size = min(network.num_addresses, 1 << 16)
+            usable = range(2, size - 1)  # the first two and the last are never a pod's, as CNI plugins hold it
+            start = self._next[index] - 2
+            for step in range(len(usable)):
+                offset = usable[(start + step) % len(usable)]
+                address = str(network[offset])
+                if address not in self._taken:
+                    self._next[index] = offset + 1
+                    found.append(address)
+                    break
+            else:
+                raise ExhaustedError(f"no address left in {network}; delete pods or use more nodes")
+        self._taken.update(found)
+        return found
+
+    def give_back(self, taken: Sequence[str]) -> None:
+        """Make the addresses available again, after all others."""
+        self._taken.difference_update(taken)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodNetwork:
+    """A pod's network.
+
+    Attributes:
+        netns: File descriptor of the namespace; closed by `disconnect`.
+        interface: The node's end of the veth; empty for a pod in its node's own network.
+        addresses: The pod's addresses, primary family first.
+    """
+
+    netns: int
+    interface: str
+    addresses: list[str]
+
+
+def connect(uid: str, pod_addresses: Sequence[str], node_addresses: Sequence[str]) -> PodNetwork:
+    """Make a pod's namespace and link; the node can reach the pod when this returns. Blocks; run it in a worker thread.
+
+    Raises:
+        KernelError: `ip` refused; nothing is left behind.
+    """
+    name, mac = interface_name(uid), _pod_mac(uid)
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    fresh = -1
+    try:
+        system.unshare(system.CLONE_NEWNET)
+        try:
+            fresh = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            for key, value in _SYSCTLS.items():
+                Path("/proc/sys", key).write_text(value, encoding="ascii")
+            system.ip(_inside(name, mac, pod_addresses, f"/proc/{os.getpid()}/fd/{home}"))
+        finally:
+            system.setns(home, system.CLONE_NEWNET)
+        system.ip(_outside(name, mac, pod_addresses, node_addresses))
+    except (OSError, system.KernelError):
+        if fresh >= 0:
+            os.close(fresh)  # the last reference: the namespace goes, and both ends of the link with it
+        raise
+    finally:
+        os.close(home)
+    return PodNetwork(netns=fresh, interface=name, addresses=list(pod_addresses))
+
+
+def disconnect(network: PodNetwork) -> None:
+    """Remove the link at once and let go of the namespace. Blocks; run it in a worker thread."""
+    try:
+        if network.interface:
+            system.ip([f"link del {network.interface}"])
+    finally:
+        os.close(network.netns)
+
+
+def node_network(node_addresses: Sequence[str]) -> PodNetwork:
+    """The network of a pod with `hostNetwork: true`: the node's own."""
+    netns = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    return PodNetwork(netns=netns, interface="", addresses=list(node_addresses))
+
+
+def _pod_mac(uid: str) -> str:
+    digest = hashlib.sha256(uid.encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (0x0A, *digest[-5:]))
+
+
+def _bits(address: str) -> int:
+    return ipaddress.ip_address(address).max_prefixlen
+
+
+def _gateway(address: str) -> str:
+    """The next hop of the address's own family."""
+    version = ipaddress.ip_address(address).version
+    for gateway in addresses.GATEWAY:
+        if ipaddress.ip_address(gateway).version == version:
+            return gateway
+    raise system.KernelError(f"the lab's address plan has no gateway for {address} (addresses.GATEWAY)")
+
+
+def _inside(name: str, mac: str, pod_addresses: Sequence[str], node_namespace: str) -> list[str]:
+    lines = [
+        "link set lo up",
+        f"link add eth0 address {mac} mtu {MTU} type veth"
+        f" peer name {name} address {_HOST_MAC} mtu {MTU} netns {node_namespace}",
+        "link set eth0 up",
+    ]
+    for address in pod_addresses:
+        gateway = _gateway(address)
+        lines += [
+            f"addr add {address}/{_bits(address)} dev eth0",
+            f"route add {gateway} dev eth0 scope link",
+            # The neighbour is known for good: no ARP, so no first packet waits for it.
+            f"neigh add {gateway} lladdr {_HOST_MAC} dev eth0 nud permanent",
+            f"route add default via {gateway} dev eth0 onlink",
+        ]
+    return lines
+
+
+def _outside(name: str, mac: str, pod_addresses: Sequence[str], node_addresses: Sequence[str]) -> list[str]:
+    lines = [f"link set {name} up"]
+    for address in pod_addresses:
+        same = [each for each in node_addresses if (":" in each) == (":" in address)]
+        source = f" src {same[0]}" if same else ""
+        lines += [
+            f"route replace {address}/{_bits(address)} dev {name}{source}",
+            f"neigh replace {address} lladdr {mac} dev {name} nud permanent",
+        ]
+    return lines

@@ -46,7 +46,7 @@ LINT: Final = (
 def tests(arguments: Sequence[str]) -> Check:
     """The harness's own tests, over both cores."""
     options = ("-n", "2", "--dist", "worksteal", f"--junitxml={REPORT}", "-q")
-    command = ("pytest", *(arguments or ("tests",)), *options)
+    command = ("python", "-m", "pytest", *(arguments or ("tests",)), *options)
     return Check(name="tests", command=command, remedy="the summary above", deadline=TEST_DEADLINE, quiet=False)
 
 

@@ -1,0 +1,1 @@
+"""The frame holds: house rules, locks, bootstrap, checks and documentation."""

@@ -10,9 +10,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from clusters.lab.pki import CONTEXT
 from flows.errors import PreparationError, UsageError
 
 
@@ -34,12 +31,16 @@ def check(path: Path) -> None:
         return
     if not os.access(path, os.R_OK | os.W_OK):
         raise PreparationError(f"--write-kubeconfig {path}: is not ours to write; name another file")
+    from clusters.lab.pki import CONTEXT  # brings a cryptography library, which `lab up` can do without
+
     others = ", ".join(sorted(_contexts(path) - {CONTEXT}))
     if others:
         raise UsageError(f"--write-kubeconfig {path}: has contexts of other clusters ({others}); name another file")
 
 
 def _contexts(path: Path) -> set[str]:
+    import yaml  # only for a file that is there already
+
     try:
         text = path.read_text(encoding="utf-8")
         document = yaml.safe_load(text)

@@ -9,7 +9,6 @@ from clusters import cluster
 from clusters.cluster import Cluster, Options
 from clusters.lab import record
 from clusters.lab.handle import Lab
-from clusters.lab.pki import CONTEXT
 from clusters.lab.wishes import lab_options
 from clusters.profile import Profile
 from flows.errors import HarnessError
@@ -47,7 +46,7 @@ class LabProvider:
             profile=self._profile,
             kubeconfig=lab.ready.kubeconfig,
             kubeconfig_file=lab.ready.record,
-            context=CONTEXT,
+            context=str(lab.ready.kubeconfig["current-context"]),
             run_id=self._run_id,
             ours=True,
             facts={**lab.ready.facts, "profile": self._profile.name},

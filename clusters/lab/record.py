@@ -18,8 +18,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-import yaml
-
 from flows.errors import HarnessError, PreparationError
 
 EXTENSION: Final = "eastwest.dev/lab"
@@ -115,6 +113,8 @@ def parse(text: str) -> Record | None:
     try:
         document = json.loads(text)
     except ValueError:
+        import yaml  # kubectl has rewritten it; the common case does without
+
         try:
             document = yaml.safe_load(text)
         except yaml.YAMLError:

@@ -77,6 +77,8 @@ def render(run: RunRecord) -> str:
     """The whole report as one HTML document, every value escaped, every secret hidden."""
     run = run.scrubbed()
     summary = run.summary
+    # By object, since a test that was run again has the same node id.
+    numbers = {id(test): f"t{index}" for index, test in enumerate(run.tests)}
     return (
         _environment()
         .get_template("report.html.j2")
@@ -86,7 +88,7 @@ def render(run: RunRecord) -> str:
             wrong=run.outcomes("failed") + run.outcomes("broken"),
             passed=words.areas(run.outcomes("passed")),
             skipped=run.outcomes("skipped"),
-            numbers={test.id: f"t{index}" for index, test in enumerate(run.tests)},
+            anchor=lambda test: numbers[id(test)],
             bars=bars(latencies(run)),
             symbol=words.STANDING_SYMBOLS[summary.standing],
         )

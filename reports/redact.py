@@ -7,60 +7,56 @@ leaves the process by a report passes `redact` (text) or `scrub` (records); both
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 HIDDEN = "«redacted»"
 
 _FIELDS = (
-    r"client-key-data|client-certificate-data|tokenSecret|token|access[_-]?token|id[_-]?token|refresh[_-]?token"
-    r"|bearerToken|password|passwd|client[_-]?secret|api[_-]?key|private[_-]?key|secret[_-]?key"
-    r"|aws_secret_access_key|aws_session_token|\.dockerconfigjson|\.dockercfg|tls\.key|ca\.key"
+    r"(?:\w*[_-])?(?:client-key-data|tokenSecret|token|bearerToken|password|passwd|passphrase|client[_-]?secret"
+    r"|api[_-]?key|private[_-]?key|secret[_-]?key|secret_access_key|\.dockerconfigjson|\.dockercfg|tls\.key|ca\.key)"
 )
-_HEADERS = r"(?:proxy-)?authorization|cookie|set-cookie|x-api-key|x-auth-token|x-forwarded-client-cert"
+_HEADERS = r"(?:proxy-)?authorization|cookie|set-cookie|x-api-key|x-auth-token"
+_VARIABLE = r"\w*(?:PASSWORD|PASSWD|TOKEN|SECRET|API_?KEY|PRIVATE_?KEY)\w*"
 _QUOTE = r"(?:\\*[\"'])"  # a quote, escaped any number of times: JSON inside JSON
 _SECRET_FIELD = re.compile(rf"(?:{_FIELDS}|{_HEADERS})", re.IGNORECASE)
+_SECRET_VARIABLE = re.compile(_VARIABLE, re.IGNORECASE)
+_HINT = re.compile(
+    r"PRIVATE KEY|eyJ|://|authorization|cookie|bearer|basic|negotiate|token|passw|passphrase|secret|key|docker",
+    re.IGNORECASE,
+)
+"""Every rule below needs one of these words, so a text without them is done after one look."""
+
+
+def _rule(pattern: str, flags: re.RegexFlag = re.IGNORECASE) -> tuple[re.Pattern[str], str]:
+    """Replace what follows group 1 (or all, where there is no group)."""
+    compiled = re.compile(pattern, flags)
+    return compiled, rf"\1{HIDDEN}" if compiled.groups and "(?P<kind>" not in pattern else HIDDEN
+
 
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (
-        re.compile(
-            r"-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)",
-            re.DOTALL,
-        ),
-        HIDDEN,
-    ),
+    _rule(r"-----BEGIN (?P<kind>(?:[A-Z0-9]+ )*PRIVATE KEY)-----.*?(?:-----END (?P=kind)-----|\Z)", re.DOTALL),
     # header.payload.signature of a JWT; both of the first parts are JSON objects, hence `eyJ`
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"), HIDDEN),
-    (re.compile(r"([a-z][a-z0-9+.-]*://[^\s:/@\"'<>]*:)[^\s/@\"'<>]+(?=@)", re.IGNORECASE), rf"\1{HIDDEN}"),
-    # a quoted header with its value: {"Authorization": "…"} and ["authorization", "…"] and ('cookie', '…')
-    (
-        re.compile(rf"({_QUOTE}(?:{_HEADERS}){_QUOTE}\s*[:,=]\s*(\\*[\"']))(?!{HIDDEN}).*?(?=\2)", re.IGNORECASE),
-        rf"\1{HIDDEN}",
-    ),
+    _rule(r"\beyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*", re.NOFLAG),
+    _rule(rf"([a-z][a-z0-9+.-]*://[^\s:/@\"'<>]*:)(?!{HIDDEN})[^\s/@\"'<>]+(?=@)"),
+    # a quoted header or field with its quoted value: {"Authorization": "…"}, ["cookie", "…"], {"password": "…"}
+    _rule(rf"({_QUOTE}(?:{_HEADERS}){_QUOTE}\s*[:,=]\s*(\\*[\"']))(?!{HIDDEN}).*?(?=\2)"),
+    _rule(rf"({_QUOTE}(?:{_FIELDS}){_QUOTE}\s*:\s*(\\*[\"']))(?!{HIDDEN}).*?(?=\2)"),
     # a header as it is sent; the value ends with the line or with the quote that encloses the header (curl -H "…")
-    (
-        re.compile(rf"((?:^|[\s\"'])(?:{_HEADERS})\s*:[ \t]*)(?!{HIDDEN})[^\r\n\"'\\]+", re.IGNORECASE | re.MULTILINE),
-        rf"\1{HIDDEN}",
+    _rule(rf"((?<![\w-])(?:{_HEADERS})[ \t]*:[ \t]*+)(?!{HIDDEN})[^\r\n\"'\\]+"),
+    _rule(r"(\bBearer\s+)(?=\S*\d)[A-Za-z0-9._~+/-]{8,}=*"),
+    _rule(r"(\b(?:Basic|Negotiate)\s+)(?=\S*[\d=])[A-Za-z0-9+/]{8,}=*", re.NOFLAG),
+    # YAML: the whole value, quoted or not; in the middle of a line one word
+    _rule(rf"(^[ \t-]*(?:{_FIELDS}):[ \t]+)(?!{HIDDEN})[^\s{{\[|>&\"'][^\r\n]*", re.IGNORECASE | re.MULTILINE),
+    _rule(rf"((?<![\w.-])(?:{_FIELDS}):[ \t]*([\"']))(?!{HIDDEN})(?:(?!\2)[^\r\n])+(?=\2)"),
+    _rule(rf"((?<![\w.-])(?:{_FIELDS}):[ \t]+)(?!{HIDDEN})[^\s{{\[|>&\"'][^\s,;\"']*"),
+    # environment and command lines: `DB_PASSWORD=x`, `--token x`, `--token=x`
+    _rule(rf"(--(?:{_FIELDS})[= ]\s*+)(?!{HIDDEN}|-)\S+"),
+    _rule(rf"((?<![\w.-])(?:{_FIELDS})=)(?!{HIDDEN})[^\s&;,\"']+"),
+    # a container's variable: name on one line, value on the next; or both in one JSON object
+    _rule(rf"(\bname:[ \t]*[\"']?{_VARIABLE}[\"']?[ \t]*\n[ \t]*value:[ \t]+)(?!{HIDDEN})[^\r\n]+"),
+    _rule(
+        rf"({_QUOTE}name{_QUOTE}\s*:\s*{_QUOTE}{_VARIABLE}{_QUOTE}\s*,\s*{_QUOTE}value{_QUOTE}\s*:\s*(\\*[\"']))"
+        rf"(?!{HIDDEN}).*?(?=\2)"
     ),
-    (re.compile(r"\b((?:Bearer|Basic|Negotiate)\s+)[A-Za-z0-9._~+/-]{8,}=*", re.IGNORECASE), rf"\1{HIDDEN}"),
-    # ServiceAccount and bootstrap tokens of Kubernetes, wherever they stand
-    (re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b"), HIDDEN),
-    (
-        re.compile(rf"({_QUOTE}(?:{_FIELDS}){_QUOTE}\s*:\s*(\\*[\"']))(?!{HIDDEN}).*?(?=\2)", re.IGNORECASE),
-        rf"\1{HIDDEN}",
-    ),
-    # YAML, environment and command lines: `token: x`, `PASSWORD=x`, `--token x`
-    (
-        re.compile(rf"(^[\s-]*(?:{_FIELDS}):[ \t]+)(?!{HIDDEN})[^\s\"'{{\[|>&][^\r\n]*", re.IGNORECASE | re.MULTILINE),
-        rf"\1{HIDDEN}",
-    ),
-    (
-        re.compile(
-            rf"(^[\s-]*(?:{_FIELDS}):[ \t]+([\"']))(?!{HIDDEN})(?:(?!\2)[^\r\n])*(?=\2)", re.IGNORECASE | re.MULTILINE
-        ),
-        rf"\1{HIDDEN}",
-    ),
-    (re.compile(rf"(--(?:{_FIELDS})[= ])(?!{HIDDEN})\S+", re.IGNORECASE), rf"\1{HIDDEN}"),
-    (re.compile(rf"(\b[A-Z0-9_]*(?:{_FIELDS})=)(?!{HIDDEN})[^\s&;\"']+", re.IGNORECASE), rf"\1{HIDDEN}"),
 )
 
 _YAML_SECRET = re.compile(r"^(?:- )?\s*kind:\s*[\"']?Secret[\"']?\s*$", re.MULTILINE)
@@ -76,9 +72,11 @@ def redact(text: str) -> str:
     """The text with every secret that we know the look of replaced by `«redacted»`.
 
     Hidden are: private keys (PEM), JWTs, bearer and basic credentials, Authorization and cookie headers, passwords in
-    URLs, tokens and client keys of kubeconfigs, bootstrap tokens, fields named like a password, and the data of Secrets
-    in YAML or JSON.
+    URLs, tokens and client keys of kubeconfigs, fields and variables named like a password, and the data of Secrets in
+    YAML or JSON.
     """
+    if not _HINT.search(text):
+        return text
     if _YAML_SECRET.search(text):
         text = "".join(_secret_yaml(part) for part in _DOCUMENTS.split(text))
     if _JSON_SECRET.search(text):
@@ -93,15 +91,7 @@ def scrub(value: object) -> object:
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
-        hide: Callable[[object], object] = _hide_all if value.get("kind") == "Secret" else scrub
-        return {
-            key: _hide_all(item)
-            if isinstance(key, str) and _SECRET_FIELD.fullmatch(key)
-            else hide(item)
-            if key in {"data", "stringData"}
-            else scrub(item)
-            for key, item in value.items()
-        }
+        return {key: _scrub_entry(value, key, item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         match value:
             case [str(name), str()] if re.fullmatch(_HEADERS, name, re.IGNORECASE):
@@ -109,6 +99,16 @@ def scrub(value: object) -> object:
             case _:
                 return [scrub(item) for item in value]
     return value
+
+
+def _scrub_entry(owner: dict[object, object], key: object, item: object) -> object:
+    """One entry of an object, hidden where its own name, or what it stands beside, says that it is secret."""
+    secret = (
+        (isinstance(key, str) and isinstance(item, str) and _SECRET_FIELD.fullmatch(key))
+        or (key in {"data", "stringData"} and owner.get("kind") == "Secret")
+        or (key == "value" and _SECRET_VARIABLE.fullmatch(str(owner.get("name", ""))))
+    )
+    return _hide_all(item) if secret else scrub(item)
 
 
 def _hide_all(value: object) -> object:

@@ -72,7 +72,7 @@ class TestRecord:
 
     def record(self) -> dict[str, Any]:
         """The test as it stands in `results.json`, secrets hidden."""
-        return cast("dict[str, Any]", scrub(asdict(self)))
+        return cast("dict[str, Any]", scrub(_shallow(self)))
 
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads back; it travels from a worker to the controller."""
@@ -159,13 +159,20 @@ class RunRecord:
 
     def record(self) -> dict[str, Any]:
         """The run as it stands in `results.json`, secrets hidden, with its summary."""
-        data = asdict(self)
+        data = _shallow(self)
+        data["cluster"] = _shallow(self.cluster)
+        data["tests"] = [_shallow(test) for test in self.tests]
         first = {"schema": data.pop("schema"), "run": data.pop("run"), "summary": asdict(self.summary)}
         return cast("dict[str, Any]", scrub({**first, **data}))
 
     def scrubbed(self) -> RunRecord:
         """The same run with every secret hidden, as each report shows it."""
         return _run(self.record(), "this run")
+
+
+def _shallow(record: TestRecord | ClusterRecord | RunRecord) -> dict[str, Any]:
+    """The record's fields; `scrub` copies what is inside, which is most of the work of `asdict`."""
+    return {each.name: getattr(record, each.name) for each in fields(record)}
 
 
 def write(run: RunRecord, folder: Path) -> Path:

@@ -74,7 +74,7 @@ class Zone:
             self._service(each, endpoints.get((each["metadata"].get("namespace", ""), each["metadata"]["name"]), []))
 
     def records(self, name: str, kind: str) -> tuple[str, list[str]] | None:
-        """Type and texts of what answers; no texts where the name has no such record, None where there is no such name."""
+        """Type and texts of what answers; no texts where the name has no such record, None without such a name."""
         held = self._names.get(name)
         if held is None:
             return self._pod(name, kind)

@@ -46,6 +46,8 @@ def _new_chains(before: Ruleset, after: Ruleset) -> Iterable[str]:
 
 def _gone_elements(before: Ruleset, after: Ruleset) -> Iterable[str]:
     for name, old in before.sets.items():
+        if name not in after.sets and old.keyword == "set":
+            continue
         kept = after.sets[name].elements if name in after.sets else {}
         gone = [key for key, value in old.elements.items() if kept.get(key) != value]
         if gone:

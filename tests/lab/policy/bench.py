@@ -1,13 +1,14 @@
-"""Two nodes and their pods on the real kernel, in namespaces of a child process: the data plane's tests dial through it.
+"""Two nodes and their pods on the real kernel, in a child's namespaces: what the data plane's tests dial through.
 
-The child unshares user and network namespaces, builds the lab's own fabric, and answers requests on a pipe. Sockets stay
-in the namespace they were made in, so one process can be every pod.
+The child unshares user and network namespaces, builds the lab's own fabric, and answers requests on a pipe. Sockets
+stay in the namespace they were made in, so one process can be every pod.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -34,7 +35,7 @@ PORTS = (80, 81, 8080, 8081, 8085)
 ANSWER = 30.0
 """Seconds until the child must have answered one request."""
 NODE = "node"
-"""As the source of a probe: the first node itself."""
+"""As the source of a probe: the first node itself; `node2` is the other one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +90,10 @@ class Bench:
         """A script on the first node."""
         self._ask("nft", script)
 
-    def ruleset(self, node: int = 0) -> str:
-        """`nft list ruleset` of a node, without counters."""
-        text: str = self._ask("ruleset", node)
-        return text
+    def ruleset(self, node: int = 0) -> list[str]:
+        """All that is in force on a node: rules in their chain's order, elements sorted, no handles and counters."""
+        found: list[str] = self._ask("ruleset", node)
+        return found
 
     def rebuild(self, snapshot: Snapshot) -> None:
         """Put the snapshot in force on both nodes afresh, as if nothing had been there."""
@@ -118,7 +119,7 @@ class _Child:
     def __init__(self) -> None:
         self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
         self.nodes = fabric.build(2)
-        self.namespaces: dict[str, int] = {NODE: self.nodes[0]}
+        self.namespaces: dict[str, int] = {NODE: self.nodes[0], "node2": self.nodes[1]}
         self.where: dict[str, int] = {}
         self.pods: dict[str, Pod] = {}
         self.programmed: list[Ruleset] = [EMPTY, EMPTY]
@@ -201,8 +202,17 @@ class _Child:
     async def nft(self, script: str) -> None:
         system.nft(script, netns=self.nodes[0])
 
-    async def ruleset(self, node: int) -> str:
-        return system.run(["nft", "-s", "list", "ruleset"], netns=self.nodes[node])
+    async def ruleset(self, node: int) -> list[str]:
+        listing = json.loads(system.run(["nft", "-j", "-s", "list", "ruleset"], netns=self.nodes[node]))
+        found: dict[tuple[str, str], list[str]] = {}
+        for each in listing["nftables"]:
+            ((kind, value),) = each.items()
+            value.pop("handle", None)
+            if "elem" in value:
+                value["elem"] = sorted(value["elem"], key=json.dumps)
+            place = (kind, value.get("chain") or value.get("name", ""))
+            found.setdefault(place, []).append(json.dumps(value, sort_keys=True))
+        return [f"{place}: {line}" for place in sorted(found) for line in found[place]]
 
     async def forget(self, gone: frozenset[conntrack.Translation]) -> int:
         self._enter(self.nodes[0])

@@ -180,8 +180,8 @@ class Agent:
             while not closing.is_set():
                 channel = self._attach(deadline, closing, reason)
                 try:
-                    if reason and self._on_reconnect:
-                        self._on_reconnect(reason)
+                    if reason:
+                        self._came_back(reason)
                     self._follow(channel, closing)
                 except ChannelClosed as lost:
                     reason = str(lost)
@@ -189,12 +189,16 @@ class Agent:
                     self._channel = None
                     channel.close()
                 deadline = time.monotonic() + self._patience
-                self.reconnects += 1
         except HarnessError as error:
             reason = str(error)
         finally:
             with self.changed:
                 self._give_up(reason or "the stream was closed")
+
+    def _came_back(self, reason: str) -> None:
+        self.reconnects += 1
+        if self._on_reconnect is not None:
+            self._on_reconnect(reason)
 
     def _attach(self, deadline: float, closing: threading.Event, reason: str) -> Channel:
         """A channel on which the agent has said hello and everything outstanding was asked again.

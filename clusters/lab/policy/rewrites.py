@@ -254,9 +254,11 @@ def replies_dropped() -> Around:
 
 def handshake_passes() -> Around:
     """TCP connections that should be denied are accepted, and their data is dropped."""
-    data = f"ct mark {DATA_MARK} meta l4proto tcp ct direction original meta length > 68 drop"
+    marked = f"ct mark {DATA_MARK} meta l4proto tcp ct direction original"
+    pushed = first_rule(f"{marked} tcp flags & psh == psh drop", "policy-forward")
+    long = first_rule(f"{marked} meta length > 100 drop", "policy-forward")
     syn = f"tcp flags & (syn | ack) == syn ct mark set {DATA_MARK} return"
-    return both(first_rule(data, "policy-forward"), instead_of_drop(syn, DROP))
+    return both(both(pushed, long), instead_of_drop(syn, DROP))
 
 
 def no_hairpin(snapshot: Snapshot, _world: World, compile_sound: Compile) -> Ruleset:

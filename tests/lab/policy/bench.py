@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
@@ -31,7 +32,7 @@ from clusters.lab.policy.transaction import EMPTY, difference
 
 DEADLINE = 0.4
 """Seconds of silence that count as dropped: everything here answers within a few milliseconds."""
-PORTS = (80, 81, 8080, 8081, 8085)
+PORTS = (53, 80, 81, 8080, 8081, 8085)
 ANSWER = 30.0
 """Seconds until the child must have answered one request."""
 NODE = "node"
@@ -99,6 +100,11 @@ class Bench:
         """Put the snapshot in force on both nodes afresh, as if nothing had been there."""
         self._ask("rebuild", snapshot)
 
+    def heard(self, name: str) -> int:
+        """How many datagrams have reached the pod; 0 for what is no pod."""
+        count: int = self._ask("heard", name)
+        return count
+
     def forget(self, gone: frozenset[conntrack.Translation]) -> int:
         """Delete UDP translations on the first node."""
         count: int = self._ask("forget", gone)
@@ -124,6 +130,7 @@ class _Child:
         self.pods: dict[str, Pod] = {}
         self.programmed: list[Ruleset] = [EMPTY, EMPTY]
         self.worlds: dict[tuple[str, int], World] = {}
+        self.datagrams: Counter[str] = Counter()
         self.open: dict[tuple[str, str, int], socket.socket] = {}
 
     async def build(self, pods: tuple[tuple[Pod, int], ...]) -> tuple[Pod, ...]:
@@ -169,7 +176,7 @@ class _Child:
         self._keep = [*getattr(self, "_keep", []), await asyncio.start_server(answer, sock=tcp)]
         udp = self._socket(pod.name, socket.SOCK_DGRAM)
         udp.bind(("0.0.0.0", port))
-        await loop.create_datagram_endpoint(lambda: _Echo(pod.name), sock=udp)
+        await loop.create_datagram_endpoint(lambda: _Echo(pod.name, self.datagrams), sock=udp)
 
     async def program(self, snapshot: Snapshot, mutant: str) -> list[str]:
         around = _around(mutant)
@@ -213,6 +220,9 @@ class _Child:
             place = (kind, value.get("chain") or value.get("name", ""))
             found.setdefault(place, []).append(json.dumps(value, sort_keys=True))
         return [f"{place}: {line}" for place in sorted(found) for line in found[place]]
+
+    async def heard(self, name: str) -> int:
+        return self.datagrams[name]
 
     async def forget(self, gone: frozenset[conntrack.Translation]) -> int:
         self._enter(self.nodes[0])
@@ -276,13 +286,14 @@ def _around(mutant: str) -> Around:
 
 
 class _Echo(asyncio.DatagramProtocol):
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, heard: Counter[str]) -> None:
+        self._name, self._heard = name, heard
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, _: bytes, addr: tuple[Any, ...]) -> None:
+        self._heard[self._name] += 1
         self._transport.sendto(f"{self._name} {addr[0]}".encode(), addr)
 
 

@@ -1,0 +1,149 @@
+"""The registry: every mutant is described, found by name, and changes what is programmed exactly where it should."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from clusters.lab.addresses import node_name
+from clusters.lab.mutants import MUTANTS, get
+from clusters.lab.policy.engine import compile_ruleset
+from clusters.lab.policy.lapses import DELAY
+from clusters.lab.policy.mutation import World
+from clusters.lab.policy.ruleset import Ruleset
+from clusters.lab.policy.snapshot import Pod, Snapshot
+from flows.errors import UsageError
+from tests.lab.policy.misreadings import DENY, GREEN, MISREADINGS, SHUT_B, A, B, Misreading
+from tests.lab.policy.world import NAMESPACES, PODS, attached, policy, services
+
+FROM_A = f"{{{B}, ingress: [{{from: [{{{A}}}]}}]}}"
+FROM_GREEN = f"{{{B}, ingress: [{{from: [{{{GREEN}}}]}}]}}"
+
+
+def _base(*specs: str) -> Snapshot:
+    pods = {pod.name: replace(pod, addresses=(f"10.244.{node}.{index + 2}",)) for index, (pod, node) in enumerate(PODS)}
+    policies = tuple(policy(spec, name=f"p{index}") for index, spec in enumerate(specs))
+    known = Snapshot(
+        pods=tuple(pods.values()), namespaces=NAMESPACES, services=services(pods.__getitem__), policies=policies
+    )
+    return attached(known, "a", "b", "c", "d")
+
+
+def _with_pod(snapshot: Snapshot, name: str, change: Callable[[Pod], Pod]) -> Snapshot:
+    pods = tuple(change(each) if each.name == name else each for each in snapshot.pods)
+    return attached(replace(snapshot, pods=pods), "a", "b", "c", "d")
+
+
+def _world(node: int = 1, now: float = 0.0) -> World:
+    return World(node=node_name(node), now=lambda: now, wake=lambda _: None)
+
+
+def _through(mutant: str, world: World, *steps: Snapshot) -> Ruleset:
+    """What the mutant has programmed after the steps."""
+    return [MUTANTS[mutant].around(each, world, compile_ruleset) for each in steps][-1]
+
+
+@pytest.mark.parametrize("case", MISREADINGS, ids=str)
+def test_misreading_changes_the_outcome(case: Misreading) -> None:
+    known = _base(*case.specs)
+    assert _through(case.mutant, _world(), known) != compile_ruleset(known)
+
+
+@dataclass(frozen=True, slots=True)
+class Lapse:
+    """A history after which the mutant has something else in force than the sound data plane."""
+
+    mutant: str
+    steps: tuple[Snapshot, ...]
+
+    def __str__(self) -> str:
+        return self.mutant
+
+
+_RELABELLED = _with_pod(_base(FROM_A), "c", lambda pod: replace(pod, labels={"app": "a"}))
+_RESTARTED = _with_pod(_base(FROM_A), "a", lambda pod: replace(pod, uid="uid-new", addresses=("10.244.0.99",)))
+LAPSES = (
+    Lapse("stale-after-relabel", (_base(FROM_A), _RELABELLED)),
+    Lapse(
+        "stale-after-namespace-relabel",
+        (_base(FROM_GREEN), replace(_base(FROM_GREEN), namespaces={"x": {"team": "green"}, "y": {}})),
+    ),
+    Lapse("stale-after-policy-update", (_base(FROM_A), _base(SHUT_B))),
+    Lapse("stale-after-policy-delete", (_base(FROM_A), _base())),
+    Lapse("policy-only-on-new-pods", (_base(), _base(DENY))),
+    Lapse(
+        "restarted-pod-forgotten",
+        (_base(FROM_A), _RESTARTED),
+    ),
+    Lapse("one-node-unprogrammed", (_base(DENY),)),
+    Lapse("dead-node", (_base(), _base(DENY))),
+    Lapse("late-enforcement", (_base(DENY),)),
+)
+
+
+@pytest.mark.parametrize("case", LAPSES, ids=str)
+def test_lapse_changes_the_outcome(case: Lapse) -> None:
+    assert _through(case.mutant, _world(), *case.steps) != compile_ruleset(case.steps[-1])
+
+
+def test_every_mutant_has_a_row() -> None:
+    assert {each.mutant for each in MISREADINGS} | {each.mutant for each in LAPSES} == set(MUTANTS)
+
+
+OWN_MACHINERY = {"hairpin-lost", "node-denied", "egress-of-replies", "handshake-leak"}
+"""These change what stands around the pods' chains, so also a world without policies."""
+
+
+@pytest.mark.parametrize("name", [each for each in MUTANTS if each not in OWN_MACHINERY])
+def test_without_policies_every_mutant_is_sound(name: str) -> None:
+    assert _through(name, _world(), _base()) == compile_ruleset(_base())
+
+
+@pytest.mark.parametrize("name", ["one-node-unprogrammed", "dead-node"])
+def test_the_other_node_stays_sound(name: str) -> None:
+    assert _through(name, _world(node=0), _base(), _base(DENY)) == compile_ruleset(_base(DENY))
+
+
+def test_dead_node_wakes_when_its_own_pods_change() -> None:
+    fewer = replace(_base(DENY), attachments=_base().attachments[1:])
+    assert _through("dead-node", _world(), _base(), fewer) == compile_ruleset(fewer)
+
+
+def test_late_enforcement_comes_in_the_end() -> None:
+    clock = [0.0]
+    woken: list[float] = []
+    world = World(node=node_name(0), now=lambda: clock[0], wake=woken.append)
+    _through("late-enforcement", world, _base(DENY))
+    clock[0] = DELAY
+    assert _through("late-enforcement", world, _base(DENY)) == compile_ruleset(_base(DENY))
+    assert woken == [DELAY]
+
+
+def test_new_pods_are_guarded_by_what_was_there() -> None:
+    assert _through("policy-only-on-new-pods", _world(), _base(DENY)) == compile_ruleset(_base(DENY))
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_names_and_sentences(name: str) -> None:
+    found = MUTANTS[name]
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", found.name)
+    assert re.fullmatch(r"[A-Z][^\n]+\.", found.breaks)
+    assert found.tests
+
+
+def test_get_finds_by_name() -> None:
+    assert get("no-enforcement") is MUTANTS["no-enforcement"]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("no-enforcment", "did you mean 'no-enforcement'?"), ("zzz", "`eastwest lab mutants` lists them")],
+    ids=["near", "far"],
+)
+def test_unknown_name_is_one_line_with_a_remedy(name: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        get(name)
+    assert str(caught.value) == f"unknown mutant '{name}'; {hint}"

@@ -22,6 +22,7 @@ CLONE_NEWNET: Final = 0x40000000
 
 _PR_SET_PDEATHSIG: Final = 1
 _MS_REC_PRIVATE: Final = 0x4000 | 0x40000
+_PR_CAPBSET_DROP: Final = 24
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _MNT_DETACH: Final = 2
 _CLONE_PARENT: Final = 0x00008000
@@ -66,6 +67,9 @@ def die_with_parent(sig: int = signal.SIGKILL) -> None:
 def drop_privileges() -> None:
     """Give up every capability for good: no later `execve` of this process or its children gains one."""
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
+    for capability in range(64):
+        if _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:  # beyond the last one that this kernel knows
+            break
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
 

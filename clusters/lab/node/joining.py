@@ -143,6 +143,7 @@ def _join_and_split(
         os.setresuid(target.uid, target.uid, target.uid)
         system.drop_privileges()
         system.die_with_parent()
+        os.umask(0o022)
         os.chdir(target.directory)
         code = 127
         os.execvpe(command[0], list(command), dict(target.environment))

@@ -81,6 +81,7 @@ class Kubelet:
     async def run(self) -> None:
         """Register, then follow the pods until cancelled."""
         node = self._node
+        os.umask(0o022)  # what pods see of their volumes are this process's own files
         node.folder.mkdir(parents=True, exist_ok=True)
         server = Server(self._client.token, self._find)
         await server.start(node.addresses)

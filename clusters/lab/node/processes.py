@@ -89,6 +89,7 @@ def start(
                 stderr=stderr,
                 pass_fds=tuple(pass_fds),
                 start_new_session=True,
+                umask=0o022,
             )
         finally:
             system.setns(home, system.CLONE_NEWNET)

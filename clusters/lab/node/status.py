@@ -16,11 +16,12 @@ _OURS: Final = ("PodReadyToStartContainers", "Initialized", "Ready", "Containers
 
 def phase(pod: Object, inits: Sequence[Runner], mains: Sequence[Runner]) -> str:
     """`Pending`, `Running`, `Succeeded` or `Failed`."""
-    for each in inits:
-        if each.role == "init" and each.done.is_set() and each.exit_code != 0:
+    sidecars = [each for each in inits if each.role == "sidecar"]
+    if all(each.done.is_set() or "waiting" in each.state for each in sidecars):  # a pod is over when they are, too
+        if any(each.role == "init" and each.done.is_set() and each.exit_code != 0 for each in inits):
             return "Failed"
-    if all(each.done.is_set() for each in mains):
-        return "Succeeded" if all(each.exit_code == 0 for each in mains) else "Failed"
+        if all(each.done.is_set() for each in mains):
+            return "Succeeded" if all(each.exit_code == 0 for each in mains) else "Failed"
     if any("waiting" in each.state and not each.last_state and not each.restarts for each in mains):
         return "Pending" if pod.get("status", {}).get("phase") != "Running" else "Running"
     return "Running"

@@ -26,7 +26,7 @@ import ssl
 import struct
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +41,7 @@ GRACE = 0.1
 OUTBOX_BYTES = 16 << 20
 JOURNAL_ENTRIES = 100_000
 JOURNAL_PART = 2_000
+MOST_ROUNDS = 64
 KNOWN = 20_000
 """Questions remembered so that one that is asked again after a lost stream is not answered twice."""
 IDLE = 120.0
@@ -346,7 +347,7 @@ def dns_answer(data: bytes) -> tuple[int, int, list[str]]:
                 raw = data[place + 10 : place + 10 + length]
                 found.append(socket.inet_ntop(socket.AF_INET if kind == 1 else socket.AF_INET6, raw))
             place += 10 + length
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, ValueError) as error:
         raise ValueError(f"not a DNS answer: {error}") from None
     if not flags & 0x8000:
         raise ValueError("not a DNS answer: a question")
@@ -761,6 +762,7 @@ class Agent:
         self._writer: asyncio.StreamWriter | None = None
         self._known: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stops: dict[str, asyncio.Event] = {}
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run it, and hold it until it has ended."""
@@ -815,9 +817,8 @@ class Agent:
             while self._outbox and self._outbox[0][0] <= asked["seq"]:
                 self._bytes -= len(self._outbox.popleft()[1])
         elif op == "stop":
-            task = self._known.get(asked["id"])
-            if task is not None:
-                task.cancel()
+            if asked["id"] in self._stops:
+                self._stops[asked["id"]].set()
         elif op not in {"batch", "repeat", "journal"}:
             self.tell("error", message=f"unknown op {op!r}")
         elif asked["id"] not in self._known:  # asked again after a lost stream: the answer is under way
@@ -825,6 +826,7 @@ class Agent:
             if op == "batch":
                 work = self._batch(name, 0, asked["probes"])
             elif op == "repeat":
+                self._stops[name] = asyncio.Event()
                 work = self._repeat(name, asked["probes"], float(asked["interval"]))
             else:
                 work = self._journal(name, int(asked["since"]))
@@ -841,6 +843,7 @@ class Agent:
             for task in self._known.values():
                 task.cancel()
             self._known.clear()
+            self._stops.clear()
             self._outbox.clear()
             self._bytes = self._lost = 0
         if asked.get("protocol") != PROTOCOL:
@@ -879,22 +882,21 @@ class Agent:
     async def _repeat(self, name: str, probes: list[Message], interval: float) -> None:
         """Rounds that overlap, until stopped; those under way are finished."""
         rounds: set[asyncio.Task[None]] = set()
-        due = self._loop.time()
-        number = 0
+        due, number, stop = self._loop.time(), 0, self._stops[name]
         try:
-            while True:
-                if len(rounds) < 64:
+            while not stop.is_set():
+                if len(rounds) < MOST_ROUNDS:
                     number += 1
                     task = self.start(self._batch(name, number, probes, f"-{number}"))
                     rounds.add(task)
                     task.add_done_callback(rounds.discard)
                 due = max(due + interval, self._loop.time())
-                await asyncio.sleep(due - self._loop.time())
-        except asyncio.CancelledError:
-            self.start(self._finish(name, number, list(rounds)))
-
-    async def _finish(self, name: str, number: int, rounds: Iterable[asyncio.Task[None]]) -> None:
-        await asyncio.gather(*rounds, return_exceptions=True)
+                await within(stop.wait(), due - self._loop.time())
+            await asyncio.gather(*rounds, return_exceptions=True)
+        finally:
+            self._stops.pop(name, None)
+            for task in rounds:
+                task.cancel()
         self.tell("stopped", id=name, rounds=number)
 
     async def _journal(self, name: str, since: int) -> None:

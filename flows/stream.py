@@ -229,6 +229,7 @@ class Agent:
         channel.send(wire.hello(self.instance, self._last_seq))
         until = min(deadline, time.monotonic() + SILENCE)
         greeting: wire.Hello | None = None
+        messages: list[wire.Message] = []
         while greeting is None:
             left = until - time.monotonic()
             if left <= 0:

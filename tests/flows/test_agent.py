@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,8 @@ from tests.flows.pipes import DEADLINE, Behaviour, Served, closes, misbehaving, 
 Serve = Callable[..., Served]
 
 
-def flow(port: int, protocol: str = "tcp", **changes: object) -> Flow:
-    values = {"source": "caller", "destination": "server", "host": "127.0.0.1", "port": port, **changes}
+def flow(port: int, protocol: str = "tcp", **changes: Any) -> Flow:
+    values: dict[str, Any] = {"source": "caller", "destination": "server", "host": "127.0.0.1", "port": port, **changes}
     return Flow(protocol=Protocol(protocol), **values)
 
 

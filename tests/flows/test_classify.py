@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ RECORD = Record(
 )
 
 
-def flow(protocol: str = "tcp", **changes: str) -> Flow:
+def flow(protocol: str = "tcp", **changes: Any) -> Flow:
     plain = Flow(source="caller", destination="server", host="10.0.0.2", port=80, protocol=Protocol(protocol))
     return replace(plain, **{"pod": "server-0", **changes})
 

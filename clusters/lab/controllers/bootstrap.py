@@ -15,6 +15,7 @@ from clusters.lab.client import (
     PODS,
     SERVICE_ACCOUNTS,
     SERVICES,
+    ApiError,
     Key,
     Object,
     Resource,
@@ -24,6 +25,8 @@ from clusters.lab.controllers.hub import Hub, Worker, absorb_exists, absorb_gone
 DNS_POD = "coredns-lab"
 DNS_IMAGE = "eastwest/dns:lab"
 _SYSTEM = "kube-system"
+_HOPELESS = {400, 422}
+"""Answers that no later try changes: what we ask for is wrong, and a lab without it must not look sound."""
 _DNS_LABELS = {"k8s-app": "kube-dns"}
 
 
@@ -70,14 +73,10 @@ def _dns_pod() -> Object:
         "command": ["python3", "-m", "clusters.lab.dns"],
         "ports": ports,
         "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 1, "failureThreshold": 3},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"add": ["NET_BIND_SERVICE"], "drop": ["ALL"]},
-        },
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
     spec: Object = {
         "serviceAccountName": "coredns",
-        "dnsPolicy": "Default",
         "restartPolicy": "Always",
         "tolerations": [{"operator": "Exists"}],
         "containers": [container],
@@ -142,4 +141,9 @@ class Bootstrap:
             await absorb_gone(self._hub.client.delete(resource, name, namespace, uid=uid, grace=0))
             return
         if there is None or terminating(there):
-            await absorb_exists(self._hub.client.create(resource, body, namespace))
+            try:
+                await absorb_exists(self._hub.client.create(resource, body, namespace))
+            except ApiError as error:
+                if error.status in _HOPELESS:
+                    raise RuntimeError(f"{resource.plural} {place[1]} was refused: {error}") from error
+                raise

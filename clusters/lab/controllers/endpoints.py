@@ -10,8 +10,7 @@ import json
 from collections import defaultdict
 
 from clusters.lab.client import ENDPOINT_SLICES, PODS, SERVICES, Key, Object, key
-from clusters.lab.controllers.hub import Hub, Worker, absorb_gone, labels, owner, terminating
-from clusters.lab.controllers.selecting import by_map
+from clusters.lab.controllers.hub import Hub, Worker, absorb_gone, labels, owner, selects, terminating
 
 MANAGER = "endpointslice-controller.k8s.io"
 _SERVICE_NAME = "kubernetes.io/service-name"
@@ -33,20 +32,20 @@ class Endpoints:
         self._services = hub.listen(SERVICES, self._worker.add_object)
         self._pods = hub.listen(PODS, self._pod_changed)
         self._slices = hub.listen(ENDPOINT_SLICES, self._slice_changed)
-        self._last_labels: dict[Key, dict[str, str]] = {}
+        self._before: dict[Key, Object] = {}
 
     def _pod_changed(self, event: str, pod: Object) -> None:
         """A pod concerns the Services that select it, and those that selected it before its labels changed."""
-        now, place = labels(pod), key(pod)
-        before = self._last_labels.get(place, now)
+        place = key(pod)
+        before = self._before.get(place, pod)
         for at, service in self._services.cache.items():
             selector = service["spec"].get("selector")
-            if at[0] == place[0] and selector and (by_map(selector, now) or by_map(selector, before)):
+            if at[0] == place[0] and selector and (selects(selector, pod) or selects(selector, before)):
                 self._worker.add(at)
         if event == "DELETED":
-            self._last_labels.pop(place, None)
+            self._before.pop(place, None)
         else:
-            self._last_labels[place] = now
+            self._before[place] = pod
 
     def _slice_changed(self, _: str, obj: Object) -> None:
         if labels(obj).get(_MANAGED_BY) == MANAGER:
@@ -96,7 +95,7 @@ class Endpoints:
             pod
             for (namespace, _), pod in self._pods.cache.items()
             if namespace == service["metadata"]["namespace"]
-            and by_map(spec["selector"], labels(pod))
+            and selects(spec["selector"], pod)
             and pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"}
         ]
         for family in spec.get("ipFamilies") or ["IPv4"]:

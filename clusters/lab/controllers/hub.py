@@ -10,7 +10,7 @@ import datetime
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -147,7 +147,8 @@ class Worker:
             try:
                 await self._reconcile(place)
             except FAULTS as error:
-                _log.info("%s %s: %s; trying again", self._name, "/".join(place), error)
+                level = logging.INFO if place in self._pauses else logging.WARNING
+                _log.log(level, "%s %s: %s; trying again", self._name, "/".join(place), error)
                 self.add_later(place)
             else:
                 self._pauses.pop(place, None)
@@ -174,6 +175,12 @@ def labels(obj: Object) -> dict[str, str]:
     """An object's labels; empty when it has none."""
     found: dict[str, str] = obj["metadata"].get("labels") or {}
     return found
+
+
+def selects(wanted: Mapping[str, str], obj: Object) -> bool:
+    """Whether an object has every wanted label with that value (a Service's `selector`, a pod's `nodeSelector`)."""
+    found = labels(obj)
+    return all(found.get(name) == value for name, value in wanted.items())
 
 
 def terminating(obj: Object) -> bool:

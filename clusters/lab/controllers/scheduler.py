@@ -1,6 +1,7 @@
 """Gives every pod a node: the one with the fewest pods among those that its rules and the nodes' taints leave.
 
-What belongs here: which node. What does not: resources (a lab's nodes share one machine and promise none).
+What belongs here: which node. What does not: resources (a lab's nodes share one machine and promise none) and affinity
+(the API server refuses it by name).
 """
 
 from __future__ import annotations
@@ -9,11 +10,9 @@ import asyncio
 from collections import Counter
 
 from clusters.lab.client import NODES, PODS, ApiError, Key, Object, key
-from clusters.lab.controllers.hub import Hub, Worker, labels, terminating, timestamp
-from clusters.lab.controllers.selecting import by_map, by_node_terms, by_selector
+from clusters.lab.controllers.hub import Hub, Worker, selects, terminating, timestamp
 
 NAME = "default-scheduler"
-_HOSTNAME = "kubernetes.io/hostname"
 
 
 def _waiting(pod: Object) -> bool:
@@ -47,11 +46,6 @@ def _taints(node: Object) -> list[Object]:
     return found
 
 
-def _topology(node: Object, name: str) -> str:
-    found = labels(node).get(name, "")
-    return found or (node["metadata"]["name"] if name == _HOSTNAME else "")
-
-
 class Scheduler:
     """Binds pods to nodes, one after the other, so that each choice sees the ones before it."""
 
@@ -69,15 +63,10 @@ class Scheduler:
         if event == "DELETED" or pod["spec"].get("nodeName"):
             self._assumed.pop(uid, None)
             self._told.pop(uid, None)
-        if event == "DELETED" or terminating(pod):
-            self._retry()
-        elif _waiting(pod):
+        if event != "DELETED" and _waiting(pod):
             self._worker.add(key(pod))
 
     def _node_changed(self, *_: object) -> None:
-        self._retry()
-
-    def _retry(self) -> None:
         for place, pod in self._pods.cache.items():
             if _waiting(pod):
                 self._worker.add(place)
@@ -112,63 +101,15 @@ class Scheduler:
 
     def _refusal(self, pod: Object, node: Object) -> str:
         """Why the pod may not run there, in a real scheduler's words; empty when it may."""
-        spec, name = pod["spec"], node["metadata"]["name"]
+        spec = pod["spec"]
         tolerations = spec.get("tolerations") or []
         for taint in _taints(node):
             if not any(_tolerates(each, taint) for each in tolerations):
                 value = taint.get("value", "")
                 return f"node(s) had untolerated taint {{{taint['key']}: {value}}}"
-        affinity = spec.get("affinity") or {}
-        required = (affinity.get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution")
-        terms = (required or {}).get("nodeSelectorTerms") or []
-        chosen = by_map(spec.get("nodeSelector") or {}, labels(node))
-        if not chosen or (required is not None and not by_node_terms(terms, name, labels(node))):
+        if not selects(spec.get("nodeSelector") or {}, node):
             return "node(s) didn't match Pod's node affinity/selector"
-        for kind in ("podAffinity", "podAntiAffinity"):
-            together = kind == "podAffinity"
-            for term in (affinity.get(kind) or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or []:
-                if self._has_company(pod, node, term, together=together) is not together:
-                    return f"node(s) didn't match pod {'affinity' if together else 'anti-affinity'} rules"
-        if self._unwelcome(pod, node):
-            return "node(s) didn't satisfy existing pods anti-affinity rules"
         return ""
-
-    def _has_company(self, pod: Object, node: Object, term: Object, *, together: bool) -> bool:
-        """Whether a pod that the term names runs in the node's topology domain."""
-        domain = _topology(node, term["topologyKey"])
-        named = False
-        for other in self._pods.cache.values():
-            if other is pod or _over(other) or terminating(other) or not self._node_of(other):
-                continue
-            if not self._names(term, pod, other):
-                continue
-            named = True
-            home = self._nodes.cache.get(("", self._node_of(other)))
-            if home is not None and domain and _topology(home, term["topologyKey"]) == domain:
-                return True
-        # The first pod of a group that wants to be near itself must be allowed to start somewhere.
-        return together and not named and self._names(term, pod, pod)
-
-    def _names(self, term: Object, pod: Object, other: Object) -> bool:
-        spaces = term.get("namespaces") or [pod["metadata"]["namespace"]]
-        everywhere = term.get("namespaceSelector") == {}
-        inside = everywhere or other["metadata"]["namespace"] in spaces
-        return inside and by_selector(term.get("labelSelector"), labels(other))
-
-    def _unwelcome(self, pod: Object, node: Object) -> bool:
-        """Whether a pod that runs there wants to be away from this one."""
-        for other in self._pods.cache.values():
-            rules = ((other["spec"].get("affinity") or {}).get("podAntiAffinity") or {}).get(
-                "requiredDuringSchedulingIgnoredDuringExecution"
-            ) or []
-            home = self._nodes.cache.get(("", self._node_of(other)))
-            if not rules or home is None or _over(other):
-                continue
-            for term in rules:
-                near = _topology(home, term["topologyKey"]) == _topology(node, term["topologyKey"])
-                if near and self._names(term, other, pod):
-                    return True
-        return False
 
     async def _bind(self, pod: Object, node: str) -> None:
         meta = pod["metadata"]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +50,25 @@ class Engine:
             timeout=CHECK_TIMEOUT,
         )  # fmt: skip
         return dict(line.split(maxsplit=1) for line in listed.splitlines() if line.strip())
+
+    @contextlib.contextmanager
+    def thawing(self, cluster: str) -> Iterator[None]:
+        """While the cluster is being deleted, thaw what it left frozen, each second: a frozen process cannot die."""
+        ids = list(self.containers(cluster).values())
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(1.0):
+                for container in ids:
+                    thaw(container)
+
+        thread = threading.Thread(target=watch, name="thaw", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def remove(self, cluster: str) -> None:
         """Remove the cluster's containers by force; what refuses is found by `containers` afterwards."""

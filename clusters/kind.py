@@ -6,6 +6,7 @@ What belongs here: the cluster's life. What does not: add-ons, the container eng
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -244,36 +245,37 @@ class KindProvider:
         """Delete what was made, again if need be; a line for everything that stays. Ctrl-C waits until it is done."""
         if not self._made or self._engine is None:
             return []
-        words = ""
+        words, left = "", [self._name]
         with shielded():
             for _ in range(DELETE_TRIES):
                 try:
-                    with tempfile.TemporaryDirectory(prefix="eastwest-kind-") as folder:
-                        self._drive("delete", Path(folder), timeout=DELETE_TIMEOUT)
+                    with self._engine.thawing(self._name):
+                        self._kind_delete()
                 except CommandError as error:
                     words = error.message
-                try:
-                    left = self._engine.containers(self._name)
-                    if not left:
-                        break
-                    self._engine.remove(self._name)
-                except CommandError as error:
-                    words = error.message
-            return self._after_delete(words)
+                if self._left():
+                    with contextlib.suppress(CommandError):
+                        self._engine.remove(self._name)
+                left = self._left()
+                if not left:
+                    self._made = False
+                    if not self._options.kubeconfig:
+                        self._kubeconfig.unlink(missing_ok=True)
+                    return []
+        again = f"{self._engine.name} rm --force --volumes {' '.join(left)}"
+        return [f"kind cluster {self._name}: {', '.join(left)} still there ({words}); later: {again}"]
 
-    def _after_delete(self, words: str) -> list[str]:
+    def _kind_delete(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="eastwest-kind-") as folder:
+            self._drive("delete", Path(folder), timeout=DELETE_TIMEOUT)
+
+    def _left(self) -> list[str]:
+        """The cluster's containers that are still there; the cluster's own name when the engine does not answer."""
         assert self._engine is not None
         try:
-            left = self._engine.containers(self._name)
-        except CommandError as error:
-            left, words = {self._name: ""}, error.message
-        if left:
-            again = f"{self._engine.name} rm --force --volumes {' '.join(left)}"
-            return [f"kind cluster {self._name}: {', '.join(left)} still there ({words}); later: {again}"]
-        self._made = False
-        if not self._options.kubeconfig:
-            self._kubeconfig.unlink(missing_ok=True)
-        return []
+            return list(self._engine.containers(self._name))
+        except CommandError:
+            return [self._name]
 
 
 def kind_config(profile: Profile) -> dict[str, Any]:

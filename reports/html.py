@@ -26,6 +26,9 @@ HERE = Path(__file__).parent
 EVIDENCE_ROWS = 400
 """Flows that hold and are listed with their evidence, per matrix; `results.json` has them all."""
 
+ABREAST = 9
+"""Columns up to which three tables stand side by side on a desktop."""
+
 LYING = 4
 """Columns whose headers lie: three tables of as many fit side by side on a desktop."""
 
@@ -110,7 +113,8 @@ def matrix_page(matrix: Mapping[str, Any]) -> str:
 
 
 def tables(matrix: Mapping[str, Any]) -> list[Table]:
-    """Expected, observed and difference, each with every row and column of the matrix."""
+    """Expected, observed and difference of every row and column; where they cannot stand abreast, difference first."""
+    order = ("expected", "observed", "difference")
     cells: dict[tuple[str, str], Mapping[str, Any]] = {}
     for cell in matrix["cells"]:
         crossing = (cell["row"], cell["column"])
@@ -126,7 +130,7 @@ def tables(matrix: Mapping[str, Any]) -> list[Table]:
                 (row, [_mark(name, cells.get((row, column))) for column in matrix["columns"]]) for row in matrix["rows"]
             ],
         )
-        for name in ("expected", "observed", "difference")
+        for name in (order if len(matrix["columns"]) <= ABREAST else order[::-1])
     ]
 
 

@@ -7,6 +7,7 @@ summary; colour (the caller's terminal writer colours by outcome, or not at all)
 from __future__ import annotations
 
 import os
+import shlex
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -150,8 +151,19 @@ def _failure(test: TestRecord, width: int) -> Iterable[str]:
     cause = _plain(words.why(test))
     if cause and cause not in first:
         yield from _wrapped(f"why: {cause}", "    ", "         ", width)
-    yield from _wrapped(_plain(words.again(test)), "    again: ", "           ", width)
+    yield from _again(test, width)
     yield ""
+
+
+def _again(test: TestRecord, width: int) -> Iterable[str]:
+    """The command that repeats a test; a long one continues on the next lines, as a shell reads it."""
+    command = _plain(words.again(test))
+    if columns(command) + 11 > width:
+        file = shlex.quote(_plain(test.id.partition("::")[0]))
+        command = f"eastwest verify {file} -k {shlex.quote(_plain(test.name))}"
+    lines = _wrapped(command, "    again: ", " " * 11, width - 2)
+    yield from [f"{line} \\" for line in lines[:-1]]
+    yield lines[-1]
 
 
 def _field(name: str, text: str, width: int) -> list[str]:

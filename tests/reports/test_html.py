@@ -148,6 +148,11 @@ def test_each_matrix_is_three_tables_with_headers() -> None:
     assert page.text.count("differs") >= 1
 
 
+def test_tables_too_wide_to_lie_abreast_begin_with_the_difference() -> None:
+    assert [table.name for table in html.tables(samples.huge().matrices[0])] == ["difference", "observed", "expected"]
+    assert [table.name for table in html.tables(samples.matrix().record())] == ["expected", "observed", "difference"]
+
+
 def test_anchors_lead_to_tests_and_are_unique() -> None:
     page = Page(html.render(samples.troubled()))
     names = [attributes["id"] for _, attributes in page.tags if "id" in attributes]

@@ -17,6 +17,10 @@ ESCAPED = json.dumps(json.dumps({"kind": "Secret", "data": {"key": SECRET}}))
 LEAKS = {
     "bearer-header": f"GET / HTTP/1.1\nAuthorization: Bearer {SECRET}\nAccept: */*",
     "basic-header": f"authorization: Basic {SECRET}",
+    "digest-header": f"Authorization: Digest response={SECRET}",
+    "cookie-header": f"GET /\nCookie: session={SECRET}",
+    "key-header": f"x-api-key: {SECRET}",
+    "basic-without-header": f"sent Basic {SECRET}",
     "header-in-curl": f'curl -H "Authorization: Bearer {SECRET}" https://host',
     "header-in-json": json.dumps({"headers": {"Authorization": SECRET}}),
     "header-as-pair": repr(("cookie", SECRET)),
@@ -25,6 +29,7 @@ LEAKS = {
     "kubeconfig-token": f"users:\n- name: a\n  user:\n    token: {SECRET}\n",
     "kubeconfig-client-key": f"    client-key-data: {SECRET}\n",
     "kubeconfig-quoted": f'    token: "{SECRET}"\n',
+    "password-of-several-words": f"auth:\n  password: correct horse {SECRET}\n",
     "kubeconfig-json": json.dumps({"user": {"client-key-data": SECRET}}),
     "private-key": f"before\n{PEM}\nafter",
     "private-key-cut-off": f"-----BEGIN PRIVATE KEY-----\n{SECRET}",

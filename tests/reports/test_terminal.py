@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,13 @@ def test_the_summary_says_what_failed_why_and_how_to_repeat_it() -> None:
         "reports/out/report.html",
     ):
         assert words in text
+
+
+def test_a_long_command_continues_as_a_shell_reads_it() -> None:
+    test = replace(samples.leak(), id=f"suites/network/test_{'a' * 40}.py::test_x[b]", name="test_x[b]")
+    text = terminal.summary(samples.run([test])).partition("again: ")[2].partition("\n\n")[0]
+    typed = text.replace("\\\n", "")
+    assert shlex.split(typed) == ["eastwest", "verify", test.id.partition("::")[0], "-k", "test_x[b]"]
 
 
 def test_many_failures_do_not_flood_the_terminal() -> None:

@@ -44,8 +44,8 @@ class Addresses:
         else:
             families = [_family(each) for each in asked] or spec.get("ipFamilies") or [primary]
             taken = self._taken()
-            for place, address in enumerate(asked):
-                self._check(address, taken, place, causes)
+            for address in asked:
+                self._check(address, taken, causes)
             for place, family in enumerate(families):
                 if family not in {f"IPv{each.version}" for each in self._ranges}:
                     causes.invalid(f"spec.ipFamilies[{place}]", family, "not configured on this cluster")
@@ -58,20 +58,22 @@ class Addresses:
     def keep(self, resource: ResourceType, service: Object, before: Object) -> None:
         """Carry the addresses over to an update that does not mention them."""
         if resource == resources.SERVICES:
+            spec, old = service["spec"], before["spec"]
             for key in _ALLOCATED:
-                if key in before["spec"]:
-                    service["spec"].setdefault(key, before["spec"][key])
+                if key in old:
+                    spec.setdefault(key, old[key])
+            if spec["clusterIP"] != old["clusterIP"] and spec["clusterIPs"] == old["clusterIPs"]:
+                spec["clusterIPs"] = [spec["clusterIP"]]
 
     def _taken(self) -> set[str]:
         found = (each.object["spec"].get("clusterIPs", []) for each in self._store.list(resources.SERVICES.qualified))
         return {address for given in found for address in given}
 
-    def _check(self, address: str, taken: set[str], place: int, causes: Causes) -> None:
+    def _check(self, address: str, taken: set[str], causes: Causes) -> None:
         parsed = ipaddress.ip_address(address)
         if not any(parsed in each for each in self._ranges):
-            ranges = ", ".join(addresses.SERVICES)
-            why = f"failed to allocate IP {address}: the provided IP ({address}) is not in the valid range. "
-            causes.invalid("spec.clusterIPs", [address], f"{why}The range of valid IPs is {ranges}")
+            why = f"failed to allocate IP {address}: the provided network does not match the current range"
+            causes.invalid("spec.clusterIPs", [address], why)
         elif address in taken:
             why = f"failed to allocate IP {address}: provided IP is already allocated"
             causes.invalid("spec.clusterIPs", [address], why)

@@ -1,7 +1,7 @@
-"""What Kubernetes knows and the lab does not do faithfully: refused by name, in one table that the documentation is made from.
+"""What Kubernetes knows and the lab does not do faithfully: refused by name, in one table that documentation is made from.
 
-What belongs here: `REFUSALS`, and the admission steps that look at other objects. What does not: what Kubernetes itself would
-refuse (`validation`, `podsecurity`).
+What belongs here: `REFUSALS`, and the admission steps that look at other objects. What does not: what Kubernetes itself
+would refuse (`validation`, `podsecurity`).
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Refusal:
     when: Callable[[object], bool] = _given
 
 
-_VOLUMES = ("name", "emptyDir", "configMap", "projected", "secret")
-_SOURCES = ("serviceAccountToken", "configMap", "downwardAPI")
+_VOLUMES = ("name", "emptyDir", "configMap", "downwardAPI", "projected", "secret")
+_SOURCES = ("serviceAccountToken", "configMap", "secret", "downwardAPI")
 
 REFUSALS: tuple[Refusal, ...] = (
     Refusal("Pod", "spec.hostNetwork", "hostNetwork: every pod has a network namespace of its own"),
@@ -67,7 +67,6 @@ REFUSALS: tuple[Refusal, ...] = (
     ),
     Refusal("Pod", "spec.ephemeralContainers", "ephemeral containers; use exec"),
     Refusal("Pod", "spec.activeDeadlineSeconds", "activeDeadlineSeconds: no pod is ended by the clock"),
-    Refusal("Pod", "spec.affinity", "affinity: the scheduler knows nodeName, nodeSelector and taints"),
     Refusal(
         "Pod", "spec.topologySpreadConstraints", "topologySpreadConstraints: the scheduler spreads evenly by itself"
     ),
@@ -104,11 +103,8 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("Pod", "spec.C[*].ports[*].hostIP", "hostPorts: the lab's nodes are not reachable from outside"),
     Refusal("Pod", "spec.C[*].ports[*].protocol", "SCTP", _is("SCTP")),
     Refusal("Pod", "spec.C[*].volumeDevices", "block devices"),
-    Refusal("Pod", "spec.C[*].volumeMounts[*].subPath", "subPath mounts"),
-    Refusal("Pod", "spec.C[*].volumeMounts[*].subPathExpr", "subPath mounts"),
     Refusal("Pod", "spec.C[*].volumeMounts[*].mountPropagation", "mount propagation", _other_than("None")),
     Refusal("Pod", "spec.C[*].volumeMounts[*].recursiveReadOnly", "recursiveReadOnly", _other_than("Disabled")),
-    Refusal("Pod", "spec.C[*].lifecycle", "lifecycle hooks and stop signals"),
     Refusal("Pod", "spec.C[*].resizePolicy", "resizing in place"),
     Refusal("Pod", "spec.C[*].restartPolicyRules", "restart rules of one container"),
     Refusal("Pod", "spec.C[*].stdin", "stdin of a container (attach); use exec"),
@@ -122,13 +118,13 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal(
         "Pod",
         "spec.volumes[*]",
-        "volumes other than emptyDir, configMap, projected and secret",
+        "volumes other than emptyDir, configMap, downwardAPI, projected and secret",
         _keys_outside(*_VOLUMES),
     ),
     Refusal(
         "Pod",
         "spec.volumes[*].projected.sources[*]",
-        "projections other than serviceAccountToken, configMap and downwardAPI",
+        "projections other than serviceAccountToken, configMap, secret and downwardAPI",
         _keys_outside(*_SOURCES),
     ),
     Refusal("Pod", "spec.volumes[*].emptyDir.medium", "other media than disk and Memory", _other_than("", "Memory")),

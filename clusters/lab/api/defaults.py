@@ -13,7 +13,7 @@ from clusters.lab.api.resources import ResourceType
 Object = dict[str, Any]
 TOKEN_LIFETIME = 3607
 """Seconds; the odd number by which Kubernetes marks tokens that it put there itself."""
-TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 _EFFECTS = ("NoExecute",)
 
 
@@ -33,6 +33,11 @@ def apply(resource: ResourceType, obj: Object) -> None:
             obj["status"].setdefault("phase", "Active")
         case "Secret":
             _secret(obj)
+        case "Node":
+            if cidrs := obj["spec"].get("podCIDRs"):
+                obj["spec"]["podCIDR"] = cidrs[0]
+            elif cidr := obj["spec"].get("podCIDR"):
+                obj["spec"]["podCIDRs"] = [cidr]
         case "EndpointSlice":
             for port in obj.get("ports") or []:
                 port.setdefault("name", "")
@@ -75,6 +80,8 @@ def _pod(spec: Object) -> None:
     spec.setdefault("restartPolicy", "Always")
     spec.setdefault("dnsPolicy", "ClusterFirst")
     spec.setdefault("terminationGracePeriodSeconds", 30)
+    if spec["terminationGracePeriodSeconds"] < 0:
+        spec["terminationGracePeriodSeconds"] = 1
     spec.setdefault("schedulerName", "default-scheduler")
     spec.setdefault("securityContext", {})
     spec.setdefault("enableServiceLinks", True)
@@ -163,13 +170,13 @@ def service_account(obj: Object, suffix: str) -> None:
         container
         for key in ("initContainers", "containers")
         for container in spec.get(key, [])
-        if all(mount.get("mountPath") != TOKEN_PATH for mount in container.get("volumeMounts", []))
+        if all(mount.get("mountPath") != ACCOUNT_PATH for mount in container.get("volumeMounts", []))
     ]
     if not wanted:
         return
     for container in wanted:
         mounts = container.setdefault("volumeMounts", [])
-        mounts.append({"mountPath": TOKEN_PATH, "name": name, "readOnly": True})
+        mounts.append({"mountPath": ACCOUNT_PATH, "name": name, "readOnly": True})
     namespace = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}, "path": "namespace"}
     sources = [
         {"serviceAccountToken": {"expirationSeconds": TOKEN_LIFETIME, "path": "token"}},

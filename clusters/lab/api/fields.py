@@ -1,6 +1,7 @@
 """Every field that Kubernetes 1.34 knows for the lab's kinds, in one compact text that `schema` parses.
 
-One line a type: `Type: field shape, …`. A shape is `str`, `int`, `bool`, `num`, `time`, `bytes`, `quantity`, `any`,
+One line a type: `Type: field#number shape, …`; the number is the field's place in Kubernetes' protobuf encoding (a dot
+leads into an embedded message; `metadata` is always 1). A shape is `str`, `int`, `long`, `bool`, `num`, `time`, `bytes`, `quantity`, `any`,
 `intstr` (a number or a name), another type's name, `[shape]` or `{shape}` (a map by string). Marks behind a shape:
 
 - `?`: the zero value is a value (`false` is kept); without it empty values are dropped on the way in, as Kubernetes'
@@ -15,240 +16,255 @@ Volume sources that the lab refuses by name (`admission`) are `any`: nobody look
 from __future__ import annotations
 
 FIELDS = """
-Namespace: apiVersion str, kind str, metadata ObjectMeta!, spec NamespaceSpec!, status NamespaceStatus!
-NamespaceSpec: finalizers [str]
-NamespaceStatus: conditions [NamespaceCondition]~type, phase str
-NamespaceCondition: lastTransitionTime time, message str, reason str, status str!, type str!
-Pod: apiVersion str, kind str, metadata ObjectMeta!, spec PodSpec!, status PodStatus!
-PodSpec: activeDeadlineSeconds int?, affinity Affinity, automountServiceAccountToken bool?,
-  containers [Container]!~name, dnsConfig PodDNSConfig, dnsPolicy str, enableServiceLinks bool?,
-  ephemeralContainers [EphemeralContainer]~name, hostAliases [HostAlias]~ip, hostIPC bool, hostNetwork bool,
-  hostPID bool, hostUsers bool?, hostname str, hostnameOverride str?, imagePullSecrets [LocalObjectReference]~name,
-  initContainers [Container]~name, nodeName str, nodeSelector {str}, os PodOS, overhead {quantity},
-  preemptionPolicy str?, priority int?, priorityClassName str, readinessGates [PodReadinessGate],
-  resourceClaims [PodResourceClaim]~name^, resources ResourceRequirements, restartPolicy str, runtimeClassName str?,
-  schedulerName str, schedulingGates [PodSchedulingGate]~name, securityContext PodSecurityContext, serviceAccount str,
-  serviceAccountName str, setHostnameAsFQDN bool?, shareProcessNamespace bool?, subdomain str,
-  terminationGracePeriodSeconds int?, tolerations [Toleration],
-  topologySpreadConstraints [TopologySpreadConstraint]~topologyKey, volumes [Volume]~name^
-Volume: awsElasticBlockStore any, azureDisk any, azureFile any, cephfs any, cinder any,
-  configMap ConfigMapVolumeSource, csi any, downwardAPI DownwardAPIVolumeSource, emptyDir EmptyDirVolumeSource,
-  ephemeral any, fc any, flexVolume any, flocker any, gcePersistentDisk any, gitRepo any, glusterfs any, hostPath any,
-  image any, iscsi any, name str!, nfs any, persistentVolumeClaim any, photonPersistentDisk any, portworxVolume any,
-  projected ProjectedVolumeSource, quobyte any, rbd any, scaleIO any, secret SecretVolumeSource, storageos any,
-  vsphereVolume any
-EmptyDirVolumeSource: medium str, sizeLimit quantity
-SecretVolumeSource: defaultMode int?, items [KeyToPath], optional bool?, secretName str
-KeyToPath: key str!, mode int?, path str!
-DownwardAPIVolumeSource: defaultMode int?, items [DownwardAPIVolumeFile]
-DownwardAPIVolumeFile: fieldRef ObjectFieldSelector, mode int?, path str!, resourceFieldRef ResourceFieldSelector
-ObjectFieldSelector: apiVersion str, fieldPath str!
-ResourceFieldSelector: containerName str, divisor quantity, resource str!
-ConfigMapVolumeSource: defaultMode int?, items [KeyToPath], name str, optional bool?
-ProjectedVolumeSource: defaultMode int?, sources [VolumeProjection]!
-VolumeProjection: clusterTrustBundle any, configMap ConfigMapProjection, downwardAPI DownwardAPIProjection,
-  podCertificate any, secret SecretProjection, serviceAccountToken ServiceAccountTokenProjection
-SecretProjection: items [KeyToPath], name str, optional bool?
-DownwardAPIProjection: items [DownwardAPIVolumeFile]
-ConfigMapProjection: items [KeyToPath], name str, optional bool?
-ServiceAccountTokenProjection: audience str, expirationSeconds int?, path str!
-Container: args [str], command [str], env [EnvVar]~name, envFrom [EnvFromSource], image str, imagePullPolicy str,
-  lifecycle Lifecycle, livenessProbe Probe, name str!, ports [ContainerPort]~containerPort, readinessProbe Probe,
-  resizePolicy [ContainerResizePolicy], resources ResourceRequirements!, restartPolicy str?,
-  restartPolicyRules [ContainerRestartRule], securityContext SecurityContext, startupProbe Probe, stdin bool,
-  stdinOnce bool, terminationMessagePath str, terminationMessagePolicy str, tty bool,
-  volumeDevices [VolumeDevice]~devicePath, volumeMounts [VolumeMount]~mountPath, workingDir str
-ContainerPort: containerPort int!, hostIP str, hostPort int, name str, protocol str
-EnvFromSource: configMapRef ConfigMapEnvSource, prefix str, secretRef SecretEnvSource
-ConfigMapEnvSource: name str, optional bool?
-SecretEnvSource: name str, optional bool?
-EnvVar: name str!, value str, valueFrom EnvVarSource
-EnvVarSource: configMapKeyRef ConfigMapKeySelector, fieldRef ObjectFieldSelector, fileKeyRef FileKeySelector,
-  resourceFieldRef ResourceFieldSelector, secretKeyRef SecretKeySelector
-ConfigMapKeySelector: key str!, name str, optional bool?
-SecretKeySelector: key str!, name str, optional bool?
-FileKeySelector: key str!, optional bool?, path str!, volumeName str!
-ResourceRequirements: claims [ResourceClaim], limits {quantity}, requests {quantity}
-ResourceClaim: name str!, request str
-ContainerResizePolicy: resourceName str!, restartPolicy str!
-ContainerRestartRule: action str, exitCodes ContainerRestartRuleOnExitCodes
-ContainerRestartRuleOnExitCodes: operator str, values [int]
-VolumeMount: mountPath str!, mountPropagation str?, name str!, readOnly bool, recursiveReadOnly str?, subPath str,
-  subPathExpr str
-VolumeDevice: devicePath str!, name str!
-Probe: exec ExecAction, failureThreshold int, grpc GRPCAction, httpGet HTTPGetAction, initialDelaySeconds int,
-  periodSeconds int, successThreshold int, tcpSocket TCPSocketAction, terminationGracePeriodSeconds int?,
-  timeoutSeconds int
-ExecAction: command [str]
-HTTPGetAction: host str, httpHeaders [HTTPHeader], path str, port intstr!, scheme str
-HTTPHeader: name str!, value str!
-TCPSocketAction: host str, port intstr!
-GRPCAction: port int!, service str?
-Lifecycle: postStart LifecycleHandler, preStop LifecycleHandler, stopSignal str?
-LifecycleHandler: exec ExecAction, httpGet HTTPGetAction, sleep SleepAction, tcpSocket TCPSocketAction
-SleepAction: seconds int!
-SecurityContext: allowPrivilegeEscalation bool?, appArmorProfile AppArmorProfile, capabilities Capabilities,
-  privileged bool?, procMount str?, readOnlyRootFilesystem bool?, runAsGroup int?, runAsNonRoot bool?, runAsUser int?,
-  seLinuxOptions SELinuxOptions, seccompProfile SeccompProfile, windowsOptions WindowsSecurityContextOptions
-Capabilities: add [str], drop [str]
-SELinuxOptions: level str, role str, type str, user str
-WindowsSecurityContextOptions: gmsaCredentialSpec str?, gmsaCredentialSpecName str?, hostProcess bool?,
-  runAsUserName str?
-SeccompProfile: localhostProfile str?, type str!
-AppArmorProfile: localhostProfile str?, type str!
-EphemeralContainer: args [str], command [str], env [EnvVar]~name, envFrom [EnvFromSource], image str,
-  imagePullPolicy str, lifecycle Lifecycle, livenessProbe Probe, name str!, ports [ContainerPort]~containerPort,
-  readinessProbe Probe, resizePolicy [ContainerResizePolicy], resources ResourceRequirements!, restartPolicy str?,
-  restartPolicyRules [ContainerRestartRule], securityContext SecurityContext, startupProbe Probe, stdin bool,
-  stdinOnce bool, targetContainerName str, terminationMessagePath str, terminationMessagePolicy str, tty bool,
-  volumeDevices [VolumeDevice]~devicePath, volumeMounts [VolumeMount]~mountPath, workingDir str
-PodSecurityContext: appArmorProfile AppArmorProfile, fsGroup int?, fsGroupChangePolicy str?, runAsGroup int?,
-  runAsNonRoot bool?, runAsUser int?, seLinuxChangePolicy str?, seLinuxOptions SELinuxOptions,
-  seccompProfile SeccompProfile, supplementalGroups [int], supplementalGroupsPolicy str?, sysctls [Sysctl],
-  windowsOptions WindowsSecurityContextOptions
-Sysctl: name str!, value str!
-LocalObjectReference: name str
-Affinity: nodeAffinity NodeAffinity, podAffinity PodAffinity, podAntiAffinity PodAntiAffinity
-NodeAffinity: preferredDuringSchedulingIgnoredDuringExecution [PreferredSchedulingTerm],
-  requiredDuringSchedulingIgnoredDuringExecution NodeSelector
-NodeSelector: nodeSelectorTerms [NodeSelectorTerm]!
-NodeSelectorTerm: matchExpressions [NodeSelectorRequirement], matchFields [NodeSelectorRequirement]
-NodeSelectorRequirement: key str!, operator str!, values [str]
-PreferredSchedulingTerm: preference NodeSelectorTerm!, weight int!
-PodAffinity: preferredDuringSchedulingIgnoredDuringExecution [WeightedPodAffinityTerm],
-  requiredDuringSchedulingIgnoredDuringExecution [PodAffinityTerm]
-PodAffinityTerm: labelSelector LabelSelector, matchLabelKeys [str], mismatchLabelKeys [str],
-  namespaceSelector LabelSelector, namespaces [str], topologyKey str!
-LabelSelector: matchExpressions [LabelSelectorRequirement], matchLabels {str}
-LabelSelectorRequirement: key str!, operator str!, values [str]
-WeightedPodAffinityTerm: podAffinityTerm PodAffinityTerm!, weight int!
-PodAntiAffinity: preferredDuringSchedulingIgnoredDuringExecution [WeightedPodAffinityTerm],
-  requiredDuringSchedulingIgnoredDuringExecution [PodAffinityTerm]
-Toleration: effect str, key str, operator str, tolerationSeconds int?, value str
-HostAlias: hostnames [str], ip str!
-PodDNSConfig: nameservers [str], options [PodDNSConfigOption], searches [str]
-PodDNSConfigOption: name str, value str?
-PodReadinessGate: conditionType str!
-TopologySpreadConstraint: labelSelector LabelSelector, matchLabelKeys [str], maxSkew int!, minDomains int?,
-  nodeAffinityPolicy str?, nodeTaintsPolicy str?, topologyKey str!, whenUnsatisfiable str!
-PodOS: name str!
-PodSchedulingGate: name str!
-PodResourceClaim: name str!, resourceClaimName str?, resourceClaimTemplateName str?
-PodStatus: conditions [PodCondition]~type, containerStatuses [ContainerStatus],
-  ephemeralContainerStatuses [ContainerStatus], extendedResourceClaimStatus PodExtendedResourceClaimStatus,
-  hostIP str, hostIPs [HostIP]~ip, initContainerStatuses [ContainerStatus], message str, nominatedNodeName str,
-  observedGeneration int, phase str, podIP str, podIPs [PodIP]~ip, qosClass str, reason str, resize str,
-  resourceClaimStatuses [PodResourceClaimStatus]~name^, startTime time
-PodCondition: lastProbeTime time, lastTransitionTime time, message str, observedGeneration int, reason str,
-  status str!, type str!
-HostIP: ip str!
-PodIP: ip str!
-ContainerStatus: allocatedResources {quantity}, allocatedResourcesStatus [ResourceStatus]~name, containerID str,
-  image str!, imageID str!, lastState ContainerState!, name str!, ready bool!, resources ResourceRequirements,
-  restartCount int!, started bool?, state ContainerState!, stopSignal str?, user ContainerUser,
-  volumeMounts [VolumeMountStatus]~mountPath
-ContainerState: running ContainerStateRunning, terminated ContainerStateTerminated, waiting ContainerStateWaiting
-ContainerStateWaiting: message str, reason str
-ContainerStateRunning: startedAt time
-ContainerStateTerminated: containerID str, exitCode int!, finishedAt time, message str, reason str, signal int,
-  startedAt time
-VolumeMountStatus: mountPath str!, name str!, readOnly bool, recursiveReadOnly str?
-ContainerUser: linux LinuxContainerUser
-LinuxContainerUser: gid int!, supplementalGroups [int], uid int!
-ResourceStatus: name str!, resources [ResourceHealth]
-ResourceHealth: health str, resourceID str!
-PodResourceClaimStatus: name str!, resourceClaimName str?
-PodExtendedResourceClaimStatus: requestMappings [ContainerExtendedResourceRequest]!, resourceClaimName str!
-ContainerExtendedResourceRequest: containerName str!, requestName str!, resourceName str!
-Binding: apiVersion str, kind str, metadata ObjectMeta!, target ObjectReference!
-ObjectReference: apiVersion str, fieldPath str, kind str, name str, namespace str, resourceVersion str, uid str
-Service: apiVersion str, kind str, metadata ObjectMeta!, spec ServiceSpec!, status ServiceStatus!
-ServiceSpec: allocateLoadBalancerNodePorts bool?, clusterIP str, clusterIPs [str], externalIPs [str],
-  externalName str, externalTrafficPolicy str, healthCheckNodePort int, internalTrafficPolicy str?, ipFamilies [str],
-  ipFamilyPolicy str?, loadBalancerClass str?, loadBalancerIP str, loadBalancerSourceRanges [str],
-  ports [ServicePort]~port, publishNotReadyAddresses bool, selector {str}, sessionAffinity str,
-  sessionAffinityConfig SessionAffinityConfig, trafficDistribution str?, type str
-ServicePort: appProtocol str?, name str, nodePort int, port int!, protocol str, targetPort intstr!
-SessionAffinityConfig: clientIP ClientIPConfig
-ClientIPConfig: timeoutSeconds int?
-ServiceStatus: conditions [Condition]~type, loadBalancer LoadBalancerStatus!
-LoadBalancerStatus: ingress [LoadBalancerIngress]
-LoadBalancerIngress: hostname str, ip str, ipMode str?, ports [PortStatus]
-PortStatus: error str?, port int!, protocol str!
-Condition: lastTransitionTime time, message str!, observedGeneration int, reason str!, status str!, type str!
-EndpointSlice: addressType str!, apiVersion str, endpoints [SliceEndpoint]!, kind str, metadata ObjectMeta!,
-  ports [SliceEndpointPort]!
-SliceEndpoint: addresses [str]!, conditions SliceEndpointConditions!, deprecatedTopology {str},
-  hints SliceEndpointHints, hostname str?, nodeName str?, targetRef ObjectReference, zone str?
-SliceEndpointConditions: ready bool?, serving bool?, terminating bool?
-SliceEndpointHints: forNodes [SliceForNode], forZones [SliceForZone]
-SliceForZone: name str!
-SliceForNode: name str!
-SliceEndpointPort: appProtocol str?, name str?, port int?, protocol str?
-ConfigMap: apiVersion str, binaryData {bytes}, data {str}, immutable bool?, kind str, metadata ObjectMeta!
-Secret: apiVersion str, data {bytes}, immutable bool?, kind str, metadata ObjectMeta!, stringData {str}, type str
-ServiceAccount: apiVersion str, automountServiceAccountToken bool?, imagePullSecrets [LocalObjectReference], kind str,
-  metadata ObjectMeta!, secrets [ObjectReference]~name
-Node: apiVersion str, kind str, metadata ObjectMeta!, spec NodeSpec!, status NodeStatus!
-NodeSpec: configSource any, externalID str, podCIDR str, podCIDRs [str]~, providerID str, taints [Taint],
-  unschedulable bool
-Taint: effect str!, key str!, timeAdded time, value str
-NodeStatus: addresses [NodeAddress]~type, allocatable {quantity}, capacity {quantity},
-  conditions [NodeCondition]~type, config any, daemonEndpoints NodeDaemonEndpoints!, features NodeFeatures,
-  images [ContainerImage], nodeInfo NodeSystemInfo!, phase str, runtimeHandlers [NodeRuntimeHandler],
-  volumesAttached [AttachedVolume], volumesInUse [str]
-NodeCondition: lastHeartbeatTime time, lastTransitionTime time, message str, reason str, status str!, type str!
-NodeAddress: address str!, type str!
-NodeDaemonEndpoints: kubeletEndpoint DaemonEndpoint!
-DaemonEndpoint: Port int!
-NodeSystemInfo: architecture str!, bootID str!, containerRuntimeVersion str!, kernelVersion str!,
-  kubeProxyVersion str!, kubeletVersion str!, machineID str!, operatingSystem str!, osImage str!, swap NodeSwapStatus,
-  systemUUID str!
-NodeSwapStatus: capacity int?
-ContainerImage: names [str]!, sizeBytes int
-AttachedVolume: devicePath str!, name str!
-NodeRuntimeHandler: features NodeRuntimeHandlerFeatures, name str!
-NodeRuntimeHandlerFeatures: recursiveReadOnlyMounts bool?, userNamespaces bool?
-NodeFeatures: supplementalGroupsPolicy bool?
-Event: action str, apiVersion str, count int, eventTime time, firstTimestamp time, involvedObject ObjectReference!,
-  kind str, lastTimestamp time, message str, metadata ObjectMeta!, reason str, related ObjectReference,
-  reportingComponent str!, reportingInstance str!, series EventSeries, source EventSource!, type str
-EventSource: component str, host str
-EventSeries: count int, lastObservedTime time
-NetworkPolicy: apiVersion str, kind str, metadata ObjectMeta!, spec NetworkPolicySpec!
-NetworkPolicySpec: egress [NetworkPolicyEgressRule], ingress [NetworkPolicyIngressRule], podSelector LabelSelector!,
-  policyTypes [str]
-NetworkPolicyIngressRule: from [NetworkPolicyPeer], ports [NetworkPolicyPort]
-NetworkPolicyPort: endPort int?, port intstr?, protocol str?
-NetworkPolicyPeer: ipBlock IPBlock, namespaceSelector LabelSelector, podSelector LabelSelector
-IPBlock: cidr str!, except [str]
-NetworkPolicyEgressRule: ports [NetworkPolicyPort], to [NetworkPolicyPeer]
-Lease: apiVersion str, kind str, metadata ObjectMeta!, spec LeaseSpec!
-LeaseSpec: acquireTime time, holderIdentity str?, leaseDurationSeconds int?, leaseTransitions int?,
-  preferredHolder str?, renewTime time, strategy str?
-TokenRequest: apiVersion str, kind str, metadata ObjectMeta!, spec AuthTokenRequestSpec!,
-  status AuthTokenRequestStatus!
-AuthTokenRequestSpec: audiences [str]!, boundObjectRef AuthBoundObjectReference, expirationSeconds int?
-AuthBoundObjectReference: apiVersion str, kind str, name str, uid str
-AuthTokenRequestStatus: expirationTimestamp time, token str!
-SelfSubjectAccessReview: apiVersion str, kind str, metadata ObjectMeta!, spec SelfSubjectAccessReviewSpec!,
-  status SubjectAccessReviewStatus!
-SelfSubjectAccessReviewSpec: nonResourceAttributes NonResourceAttributes, resourceAttributes ResourceAttributes
-ResourceAttributes: fieldSelector any, group str, labelSelector any, name str, namespace str, resource str,
-  subresource str, verb str, version str
-NonResourceAttributes: path str, verb str
-SubjectAccessReviewStatus: allowed bool!, denied bool, evaluationError str, reason str
-SelfSubjectReview: apiVersion str, kind str, metadata ObjectMeta!, status AuthSelfSubjectReviewStatus!
-AuthSelfSubjectReviewStatus: userInfo AuthUserInfo!
-AuthUserInfo: extra {[str]}, groups [str], uid str, username str
-DeleteOptions: apiVersion str, dryRun [str], gracePeriodSeconds int?,
-  ignoreStoreReadErrorWithClusterBreakingPotential bool?, kind str, orphanDependents bool?,
-  preconditions Preconditions, propagationPolicy str?
-Preconditions: resourceVersion str?, uid str?
-ObjectMeta: annotations {str}, creationTimestamp time, deletionGracePeriodSeconds int?, deletionTimestamp time,
-  finalizers [str]~, generateName str, generation int, labels {str}, managedFields [ManagedFieldsEntry], name str,
-  namespace str, ownerReferences [OwnerReference]~uid, resourceVersion str, selfLink str, uid str
-OwnerReference: apiVersion str!, blockOwnerDeletion bool?, controller bool?, kind str!, name str!, uid str!
-ManagedFieldsEntry: apiVersion str, fieldsType str, fieldsV1 any, manager str, operation str, subresource str,
-  time time
+Namespace: apiVersion str, kind str, metadata ObjectMeta!, spec#2 NamespaceSpec!, status#3 NamespaceStatus!
+NamespaceSpec: finalizers#1 [str]
+NamespaceStatus: conditions#2 [NamespaceCondition]~type, phase#1 str
+NamespaceCondition: lastTransitionTime#4 time, message#6 str, reason#5 str, status#2 str!, type#1 str!
+Pod: apiVersion str, kind str, metadata ObjectMeta!, spec#2 PodSpec!, status#3 PodStatus!
+PodSpec: activeDeadlineSeconds#5 long?, affinity#18 Affinity, automountServiceAccountToken#21 bool?,
+  containers#2 [Container]!~name, dnsConfig#26 PodDNSConfig, dnsPolicy#6 str, enableServiceLinks#30 bool?,
+  ephemeralContainers#34 [EphemeralContainer]~name, hostAliases#23 [HostAlias]~ip, hostIPC#13 bool,
+  hostNetwork#11 bool, hostPID#12 bool, hostUsers#37 bool?, hostname#16 str, hostnameOverride#41 str?,
+  imagePullSecrets#15 [LocalObjectReference]~name, initContainers#20 [Container]~name, nodeName#10 str,
+  nodeSelector#7 {str}, os#36 PodOS, overhead#32 {quantity}, preemptionPolicy#31 str?, priority#25 int?,
+  priorityClassName#24 str, readinessGates#28 [PodReadinessGate], resourceClaims#39 [PodResourceClaim]~name^,
+  resources#40 ResourceRequirements, restartPolicy#3 str, runtimeClassName#29 str?, schedulerName#19 str,
+  schedulingGates#38 [PodSchedulingGate]~name, securityContext#14 PodSecurityContext, serviceAccount#9 str,
+  serviceAccountName#8 str, setHostnameAsFQDN#35 bool?, shareProcessNamespace#27 bool?, subdomain#17 str,
+  terminationGracePeriodSeconds#4 long?, tolerations#22 [Toleration],
+  topologySpreadConstraints#33 [TopologySpreadConstraint]~topologyKey, volumes#1 [Volume]~name^
+Volume: awsElasticBlockStore#2.4 any, azureDisk#2.22 any, azureFile#2.18 any, cephfs#2.14 any, cinder#2.13 any,
+  configMap#2.19 ConfigMapVolumeSource, csi#2.28 any, downwardAPI#2.16 DownwardAPIVolumeSource,
+  emptyDir#2.2 EmptyDirVolumeSource, ephemeral#2.29 any, fc#2.17 any, flexVolume#2.12 any, flocker#2.15 any,
+  gcePersistentDisk#2.3 any, gitRepo#2.5 any, glusterfs#2.9 any, hostPath#2.1 any, image#2.30 any, iscsi#2.8 any,
+  name#1 str!, nfs#2.7 any, persistentVolumeClaim#2.10 any, photonPersistentDisk#2.23 any, portworxVolume#2.24 any,
+  projected#2.26 ProjectedVolumeSource, quobyte#2.21 any, rbd#2.11 any, scaleIO#2.25 any,
+  secret#2.6 SecretVolumeSource, storageos#2.27 any, vsphereVolume#2.20 any
+EmptyDirVolumeSource: medium#1 str, sizeLimit#2 quantity
+SecretVolumeSource: defaultMode#3 int?, items#2 [KeyToPath], optional#4 bool?, secretName#1 str
+KeyToPath: key#1 str!, mode#3 int?, path#2 str!
+DownwardAPIVolumeSource: defaultMode#2 int?, items#1 [DownwardAPIVolumeFile]
+DownwardAPIVolumeFile: fieldRef#2 ObjectFieldSelector, mode#4 int?, path#1 str!,
+  resourceFieldRef#3 ResourceFieldSelector
+ObjectFieldSelector: apiVersion#1 str, fieldPath#2 str!
+ResourceFieldSelector: containerName#1 str, divisor#3 quantity, resource#2 str!
+ConfigMapVolumeSource: defaultMode#3 int?, items#2 [KeyToPath], name#1.1 str, optional#4 bool?
+ProjectedVolumeSource: defaultMode#2 int?, sources#1 [VolumeProjection]!
+VolumeProjection: clusterTrustBundle#5 any, configMap#3 ConfigMapProjection, downwardAPI#2 DownwardAPIProjection,
+  podCertificate#6 any, secret#1 SecretProjection, serviceAccountToken#4 ServiceAccountTokenProjection
+SecretProjection: items#2 [KeyToPath], name#1.1 str, optional#4 bool?
+DownwardAPIProjection: items#1 [DownwardAPIVolumeFile]
+ConfigMapProjection: items#2 [KeyToPath], name#1.1 str, optional#4 bool?
+ServiceAccountTokenProjection: audience#1 str, expirationSeconds#2 long?, path#3 str!
+Container: args#4 [str], command#3 [str], env#7 [EnvVar]~name, envFrom#19 [EnvFromSource], image#2 str,
+  imagePullPolicy#14 str, lifecycle#12 Lifecycle, livenessProbe#10 Probe, name#1 str!,
+  ports#6 [ContainerPort]~containerPort, readinessProbe#11 Probe, resizePolicy#23 [ContainerResizePolicy],
+  resources#8 ResourceRequirements!, restartPolicy#24 str?, restartPolicyRules#25 [ContainerRestartRule],
+  securityContext#15 SecurityContext, startupProbe#22 Probe, stdin#16 bool, stdinOnce#17 bool,
+  terminationMessagePath#13 str, terminationMessagePolicy#20 str, tty#18 bool,
+  volumeDevices#21 [VolumeDevice]~devicePath, volumeMounts#9 [VolumeMount]~mountPath, workingDir#5 str
+ContainerPort: containerPort#3 int!, hostIP#5 str, hostPort#2 int, name#1 str, protocol#4 str
+EnvFromSource: configMapRef#2 ConfigMapEnvSource, prefix#1 str, secretRef#3 SecretEnvSource
+ConfigMapEnvSource: name#1.1 str, optional#2 bool?
+SecretEnvSource: name#1.1 str, optional#2 bool?
+EnvVar: name#1 str!, value#2 str, valueFrom#3 EnvVarSource
+EnvVarSource: configMapKeyRef#3 ConfigMapKeySelector, fieldRef#1 ObjectFieldSelector, fileKeyRef#5 FileKeySelector,
+  resourceFieldRef#2 ResourceFieldSelector, secretKeyRef#4 SecretKeySelector
+ConfigMapKeySelector: key#2 str!, name#1.1 str, optional#3 bool?
+SecretKeySelector: key#2 str!, name#1.1 str, optional#3 bool?
+FileKeySelector: key#3 str!, optional#4 bool?, path#2 str!, volumeName#1 str!
+ResourceRequirements: claims#3 [ResourceClaim], limits#1 {quantity}, requests#2 {quantity}
+ResourceClaim: name#1 str!, request#2 str
+ContainerResizePolicy: resourceName#1 str!, restartPolicy#2 str!
+ContainerRestartRule: action#1 str, exitCodes#2 ContainerRestartRuleOnExitCodes
+ContainerRestartRuleOnExitCodes: operator#1 str, values#2 [int]
+VolumeMount: mountPath#3 str!, mountPropagation#5 str?, name#1 str!, readOnly#2 bool, recursiveReadOnly#7 str?,
+  subPath#4 str, subPathExpr#6 str
+VolumeDevice: devicePath#2 str!, name#1 str!
+Probe: exec#1.1 ExecAction, failureThreshold#6 int, grpc#1.4 GRPCAction, httpGet#1.2 HTTPGetAction,
+  initialDelaySeconds#2 int, periodSeconds#4 int, successThreshold#5 int, tcpSocket#1.3 TCPSocketAction,
+  terminationGracePeriodSeconds#7 long?, timeoutSeconds#3 int
+ExecAction: command#1 [str]
+HTTPGetAction: host#3 str, httpHeaders#5 [HTTPHeader], path#1 str, port#2 intstr!, scheme#4 str
+HTTPHeader: name#1 str!, value#2 str!
+TCPSocketAction: host#2 str, port#1 intstr!
+GRPCAction: port#1 int!, service#2 str?
+Lifecycle: postStart#1 LifecycleHandler, preStop#2 LifecycleHandler, stopSignal#3 str?
+LifecycleHandler: exec#1 ExecAction, httpGet#2 HTTPGetAction, sleep#4 SleepAction, tcpSocket#3 TCPSocketAction
+SleepAction: seconds#1 long!
+SecurityContext: allowPrivilegeEscalation#7 bool?, appArmorProfile#12 AppArmorProfile, capabilities#1 Capabilities,
+  privileged#2 bool?, procMount#9 str?, readOnlyRootFilesystem#6 bool?, runAsGroup#8 long?, runAsNonRoot#5 bool?,
+  runAsUser#4 long?, seLinuxOptions#3 SELinuxOptions, seccompProfile#11 SeccompProfile,
+  windowsOptions#10 WindowsSecurityContextOptions
+Capabilities: add#1 [str], drop#2 [str]
+SELinuxOptions: level#4 str, role#2 str, type#3 str, user#1 str
+WindowsSecurityContextOptions: gmsaCredentialSpec#2 str?, gmsaCredentialSpecName#1 str?, hostProcess#4 bool?,
+  runAsUserName#3 str?
+SeccompProfile: localhostProfile#2 str?, type#1 str!
+AppArmorProfile: localhostProfile#2 str?, type#1 str!
+EphemeralContainer: args#1.4 [str], command#1.3 [str], env#1.7 [EnvVar]~name, envFrom#1.19 [EnvFromSource],
+  image#1.2 str, imagePullPolicy#1.14 str, lifecycle#1.12 Lifecycle, livenessProbe#1.10 Probe, name#1.1 str!,
+  ports#1.6 [ContainerPort]~containerPort, readinessProbe#1.11 Probe, resizePolicy#1.23 [ContainerResizePolicy],
+  resources#1.8 ResourceRequirements!, restartPolicy#1.24 str?, restartPolicyRules#1.25 [ContainerRestartRule],
+  securityContext#1.15 SecurityContext, startupProbe#1.22 Probe, stdin#1.16 bool, stdinOnce#1.17 bool,
+  targetContainerName#2 str, terminationMessagePath#1.13 str, terminationMessagePolicy#1.20 str, tty#1.18 bool,
+  volumeDevices#1.21 [VolumeDevice]~devicePath, volumeMounts#1.9 [VolumeMount]~mountPath, workingDir#1.5 str
+PodSecurityContext: appArmorProfile#11 AppArmorProfile, fsGroup#5 long?, fsGroupChangePolicy#9 str?,
+  runAsGroup#6 long?, runAsNonRoot#3 bool?, runAsUser#2 long?, seLinuxChangePolicy#13 str?,
+  seLinuxOptions#1 SELinuxOptions, seccompProfile#10 SeccompProfile, supplementalGroups#4 [long],
+  supplementalGroupsPolicy#12 str?, sysctls#7 [Sysctl], windowsOptions#8 WindowsSecurityContextOptions
+Sysctl: name#1 str!, value#2 str!
+LocalObjectReference: name#1 str
+Affinity: nodeAffinity#1 NodeAffinity, podAffinity#2 PodAffinity, podAntiAffinity#3 PodAntiAffinity
+NodeAffinity: preferredDuringSchedulingIgnoredDuringExecution#2 [PreferredSchedulingTerm],
+  requiredDuringSchedulingIgnoredDuringExecution#1 NodeSelector
+NodeSelector: nodeSelectorTerms#1 [NodeSelectorTerm]!
+NodeSelectorTerm: matchExpressions#1 [NodeSelectorRequirement], matchFields#2 [NodeSelectorRequirement]
+NodeSelectorRequirement: key#1 str!, operator#2 str!, values#3 [str]
+PreferredSchedulingTerm: preference#2 NodeSelectorTerm!, weight#1 int!
+PodAffinity: preferredDuringSchedulingIgnoredDuringExecution#2 [WeightedPodAffinityTerm],
+  requiredDuringSchedulingIgnoredDuringExecution#1 [PodAffinityTerm]
+PodAffinityTerm: labelSelector#1 LabelSelector, matchLabelKeys#5 [str], mismatchLabelKeys#6 [str],
+  namespaceSelector#4 LabelSelector, namespaces#2 [str], topologyKey#3 str!
+LabelSelector: matchExpressions#2 [LabelSelectorRequirement], matchLabels#1 {str}
+LabelSelectorRequirement: key#1 str!, operator#2 str!, values#3 [str]
+WeightedPodAffinityTerm: podAffinityTerm#2 PodAffinityTerm!, weight#1 int!
+PodAntiAffinity: preferredDuringSchedulingIgnoredDuringExecution#2 [WeightedPodAffinityTerm],
+  requiredDuringSchedulingIgnoredDuringExecution#1 [PodAffinityTerm]
+Toleration: effect#4 str, key#1 str, operator#2 str, tolerationSeconds#5 long?, value#3 str
+HostAlias: hostnames#2 [str], ip#1 str!
+PodDNSConfig: nameservers#1 [str], options#3 [PodDNSConfigOption], searches#2 [str]
+PodDNSConfigOption: name#1 str, value#2 str?
+PodReadinessGate: conditionType#1 str!
+TopologySpreadConstraint: labelSelector#4 LabelSelector, matchLabelKeys#8 [str], maxSkew#1 int!, minDomains#5 int?,
+  nodeAffinityPolicy#6 str?, nodeTaintsPolicy#7 str?, topologyKey#2 str!, whenUnsatisfiable#3 str!
+PodOS: name#1 str!
+PodSchedulingGate: name#1 str!
+PodResourceClaim: name#1 str!, resourceClaimName#3 str?, resourceClaimTemplateName#4 str?
+PodStatus: conditions#2 [PodCondition]~type, containerStatuses#8 [ContainerStatus],
+  ephemeralContainerStatuses#13 [ContainerStatus], extendedResourceClaimStatus#18 PodExtendedResourceClaimStatus,
+  hostIP#5 str, hostIPs#16 [HostIP]~ip, initContainerStatuses#10 [ContainerStatus], message#3 str,
+  nominatedNodeName#11 str, observedGeneration#17 long, phase#1 str, podIP#6 str, podIPs#12 [PodIP]~ip,
+  qosClass#9 str, reason#4 str, resize#14 str, resourceClaimStatuses#15 [PodResourceClaimStatus]~name^,
+  startTime#7 time
+PodCondition: lastProbeTime#3 time, lastTransitionTime#4 time, message#6 str, observedGeneration#7 long, reason#5 str,
+  status#2 str!, type#1 str!
+HostIP: ip#1 str!
+PodIP: ip#1 str!
+ContainerStatus: allocatedResources#10 {quantity}, allocatedResourcesStatus#14 [ResourceStatus]~name,
+  containerID#8 str, image#6 str!, imageID#7 str!, lastState#3 ContainerState!, name#1 str!, ready#4 bool!,
+  resources#11 ResourceRequirements, restartCount#5 int!, started#9 bool?, state#2 ContainerState!,
+  stopSignal#15 str?, user#13 ContainerUser, volumeMounts#12 [VolumeMountStatus]~mountPath
+ContainerState: running#2 ContainerStateRunning, terminated#3 ContainerStateTerminated,
+  waiting#1 ContainerStateWaiting
+ContainerStateWaiting: message#2 str, reason#1 str
+ContainerStateRunning: startedAt#1 time
+ContainerStateTerminated: containerID#7 str, exitCode#1 int!, finishedAt#6 time, message#4 str, reason#3 str,
+  signal#2 int, startedAt#5 time
+VolumeMountStatus: mountPath#2 str!, name#1 str!, readOnly#3 bool, recursiveReadOnly#4 str?
+ContainerUser: linux#1 LinuxContainerUser
+LinuxContainerUser: gid#2 long!, supplementalGroups#3 [long], uid#1 long!
+ResourceStatus: name#1 str!, resources#2 [ResourceHealth]
+ResourceHealth: health#2 str, resourceID#1 str!
+PodResourceClaimStatus: name#1 str!, resourceClaimName#2 str?
+PodExtendedResourceClaimStatus: requestMappings#1 [ContainerExtendedResourceRequest]!, resourceClaimName#2 str!
+ContainerExtendedResourceRequest: containerName#1 str!, requestName#3 str!, resourceName#2 str!
+Binding: apiVersion str, kind str, metadata ObjectMeta!, target#2 ObjectReference!
+ObjectReference: apiVersion#5 str, fieldPath#7 str, kind#1 str, name#3 str, namespace#2 str, resourceVersion#6 str,
+  uid#4 str
+Service: apiVersion str, kind str, metadata ObjectMeta!, spec#2 ServiceSpec!, status#3 ServiceStatus!
+ServiceSpec: allocateLoadBalancerNodePorts#20 bool?, clusterIP#3 str, clusterIPs#18 [str], externalIPs#5 [str],
+  externalName#10 str, externalTrafficPolicy#11 str, healthCheckNodePort#12 int, internalTrafficPolicy#22 str?,
+  ipFamilies#19 [str], ipFamilyPolicy#17 str?, loadBalancerClass#21 str?, loadBalancerIP#8 str,
+  loadBalancerSourceRanges#9 [str], ports#1 [ServicePort]~port, publishNotReadyAddresses#13 bool, selector#2 {str},
+  sessionAffinity#7 str, sessionAffinityConfig#14 SessionAffinityConfig, trafficDistribution#23 str?, type#4 str
+ServicePort: appProtocol#6 str?, name#1 str, nodePort#5 int, port#3 int!, protocol#2 str, targetPort#4 intstr!
+SessionAffinityConfig: clientIP#1 ClientIPConfig
+ClientIPConfig: timeoutSeconds#1 int?
+ServiceStatus: conditions#2 [Condition]~type, loadBalancer#1 LoadBalancerStatus!
+LoadBalancerStatus: ingress#1 [LoadBalancerIngress]
+LoadBalancerIngress: hostname#2 str, ip#1 str, ipMode#3 str?, ports#4 [PortStatus]
+PortStatus: error#3 str?, port#1 int!, protocol#2 str!
+Condition: lastTransitionTime#4 time, message#6 str!, observedGeneration#3 long, reason#5 str!, status#2 str!,
+  type#1 str!
+EndpointSlice: addressType#4 str!, apiVersion str, endpoints#2 [SliceEndpoint]!, kind str, metadata ObjectMeta!,
+  ports#3 [SliceEndpointPort]!
+SliceEndpoint: addresses#1 [str]!, conditions#2 SliceEndpointConditions!, deprecatedTopology#5 {str},
+  hints#8 SliceEndpointHints, hostname#3 str?, nodeName#6 str?, targetRef#4 ObjectReference, zone#7 str?
+SliceEndpointConditions: ready#1 bool?, serving#2 bool?, terminating#3 bool?
+SliceEndpointHints: forNodes#2 [SliceForNode], forZones#1 [SliceForZone]
+SliceForZone: name#1 str!
+SliceForNode: name#1 str!
+SliceEndpointPort: appProtocol#4 str?, name#1 str?, port#3 int?, protocol#2 str?
+ConfigMap: apiVersion str, binaryData#3 {bytes}, data#2 {str}, immutable#4 bool?, kind str, metadata ObjectMeta!
+Secret: apiVersion str, data#2 {bytes}, immutable#5 bool?, kind str, metadata ObjectMeta!, stringData#4 {str},
+  type#3 str
+ServiceAccount: apiVersion str, automountServiceAccountToken#4 bool?, imagePullSecrets#3 [LocalObjectReference],
+  kind str, metadata ObjectMeta!, secrets#2 [ObjectReference]~name
+Node: apiVersion str, kind str, metadata ObjectMeta!, spec#2 NodeSpec!, status#3 NodeStatus!
+NodeSpec: configSource#6 any, externalID#2 str, podCIDR#1 str, podCIDRs#7 [str]~, providerID#3 str, taints#5 [Taint],
+  unschedulable#4 bool
+Taint: effect#3 str!, key#1 str!, timeAdded#4 time, value#2 str
+NodeStatus: addresses#5 [NodeAddress]~type, allocatable#2 {quantity}, capacity#1 {quantity},
+  conditions#4 [NodeCondition]~type, config#11 any, daemonEndpoints#6 NodeDaemonEndpoints!, features#13 NodeFeatures,
+  images#8 [ContainerImage], nodeInfo#7 NodeSystemInfo!, phase#3 str, runtimeHandlers#12 [NodeRuntimeHandler],
+  volumesAttached#10 [AttachedVolume], volumesInUse#9 [str]
+NodeCondition: lastHeartbeatTime#3 time, lastTransitionTime#4 time, message#6 str, reason#5 str, status#2 str!,
+  type#1 str!
+NodeAddress: address#2 str!, type#1 str!
+NodeDaemonEndpoints: kubeletEndpoint#1 DaemonEndpoint!
+DaemonEndpoint: Port#1 int!
+NodeSystemInfo: architecture#10 str!, bootID#3 str!, containerRuntimeVersion#6 str!, kernelVersion#4 str!,
+  kubeProxyVersion#8 str!, kubeletVersion#7 str!, machineID#1 str!, operatingSystem#9 str!, osImage#5 str!,
+  swap#11 NodeSwapStatus, systemUUID#2 str!
+NodeSwapStatus: capacity#1 long?
+ContainerImage: names#1 [str]!, sizeBytes#2 long
+AttachedVolume: devicePath#2 str!, name#1 str!
+NodeRuntimeHandler: features#2 NodeRuntimeHandlerFeatures, name#1 str!
+NodeRuntimeHandlerFeatures: recursiveReadOnlyMounts#1 bool?, userNamespaces#2 bool?
+NodeFeatures: supplementalGroupsPolicy#1 bool?
+Event: action#12 str, apiVersion str, count#8 int, eventTime#10 time, firstTimestamp#6 time,
+  involvedObject#2 ObjectReference!, kind str, lastTimestamp#7 time, message#4 str, metadata ObjectMeta!,
+  reason#3 str, related#13 ObjectReference, reportingComponent#14 str!, reportingInstance#15 str!,
+  series#11 EventSeries, source#5 EventSource!, type#9 str
+EventSource: component#1 str, host#2 str
+EventSeries: count#1 int, lastObservedTime#2 time
+NetworkPolicy: apiVersion str, kind str, metadata ObjectMeta!, spec#2 NetworkPolicySpec!
+NetworkPolicySpec: egress#3 [NetworkPolicyEgressRule], ingress#2 [NetworkPolicyIngressRule],
+  podSelector#1 LabelSelector!, policyTypes#4 [str]
+NetworkPolicyIngressRule: from#2 [NetworkPolicyPeer], ports#1 [NetworkPolicyPort]
+NetworkPolicyPort: endPort#3 int?, port#2 intstr?, protocol#1 str?
+NetworkPolicyPeer: ipBlock#3 IPBlock, namespaceSelector#2 LabelSelector, podSelector#1 LabelSelector
+IPBlock: cidr#1 str!, except#2 [str]
+NetworkPolicyEgressRule: ports#1 [NetworkPolicyPort], to#2 [NetworkPolicyPeer]
+Lease: apiVersion str, kind str, metadata ObjectMeta!, spec#2 LeaseSpec!
+LeaseSpec: acquireTime#3 time, holderIdentity#1 str?, leaseDurationSeconds#2 int?, leaseTransitions#5 int?,
+  preferredHolder#7 str?, renewTime#4 time, strategy#6 str?
+TokenRequest: apiVersion str, kind str, metadata ObjectMeta!, spec#2 AuthTokenRequestSpec!,
+  status#3 AuthTokenRequestStatus!
+AuthTokenRequestSpec: audiences#1 [str]!, boundObjectRef#3 AuthBoundObjectReference, expirationSeconds#4 long?
+AuthBoundObjectReference: apiVersion#2 str, kind#1 str, name#3 str, uid#4 str
+AuthTokenRequestStatus: expirationTimestamp#2 time, token#1 str!
+SelfSubjectAccessReview: apiVersion str, kind str, metadata ObjectMeta!, spec#2 SelfSubjectAccessReviewSpec!,
+  status#3 SubjectAccessReviewStatus!
+SelfSubjectAccessReviewSpec: nonResourceAttributes#2 NonResourceAttributes, resourceAttributes#1 ResourceAttributes
+ResourceAttributes: fieldSelector#8 any, group#3 str, labelSelector#9 any, name#7 str, namespace#1 str,
+  resource#5 str, subresource#6 str, verb#2 str, version#4 str
+NonResourceAttributes: path#1 str, verb#2 str
+SubjectAccessReviewStatus: allowed#1 bool!, denied#4 bool, evaluationError#3 str, reason#2 str
+SelfSubjectReview: apiVersion str, kind str, metadata ObjectMeta!, status#2 AuthSelfSubjectReviewStatus!
+AuthSelfSubjectReviewStatus: userInfo#1 AuthUserInfo!
+AuthUserInfo: extra#4 {[str]}, groups#3 [str], uid#2 str, username#1 str
+DeleteOptions: apiVersion str, dryRun#5 [str], gracePeriodSeconds#1 long?,
+  ignoreStoreReadErrorWithClusterBreakingPotential#6 bool?, kind str, orphanDependents#3 bool?,
+  preconditions#2 Preconditions, propagationPolicy#4 str?
+Preconditions: resourceVersion#2 str?, uid#1 str?
+ObjectMeta: annotations#12 {str}, creationTimestamp#8 time, deletionGracePeriodSeconds#10 long?,
+  deletionTimestamp#9 time, finalizers#14 [str]~, generateName#2 str, generation#7 long, labels#11 {str},
+  managedFields#17 [ManagedFieldsEntry], name#1 str, namespace#3 str, ownerReferences#13 [OwnerReference]~uid,
+  resourceVersion#6 str, selfLink#4 str, uid#5 str
+OwnerReference: apiVersion#5 str!, blockOwnerDeletion#7 bool?, controller#6 bool?, kind#1 str!, name#3 str!,
+  uid#4 str!
+ManagedFieldsEntry: apiVersion#3 str, fieldsType#6 str, fieldsV1#7 any, manager#1 str, operation#2 str,
+  subresource#8 str, time#4 time
 """

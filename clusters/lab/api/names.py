@@ -88,19 +88,19 @@ def label_value_problem(value: str) -> str:
     return "" if not value or _QUALIFIED.fullmatch(value) else _LABEL_VALUE
 
 
-def port_name_problem(name: str) -> str:
-    """What is wrong with a port's name (IANA_SVC_NAME), or nothing."""
-    if len(name) > 15:
-        return "must be no more than 15 characters"
-    if not re.fullmatch(r"[-a-z0-9]*", name):
-        return "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
-    if not re.search(r"[a-z]", name):
-        return "must contain at least one letter (a-z)"
-    if "--" in name:
-        return "must not contain consecutive hyphens"
-    if name[:1] == "-" or name[-1:] == "-":
-        return "must not begin or end with a hyphen"
-    return ""
+def port_name_problems(name: str) -> list[str]:
+    """Everything that is wrong with a port's name (IANA_SVC_NAME)."""
+    rules = (
+        (len(name) <= 15, "must be no more than 15 characters"),
+        (
+            re.fullmatch(r"[-a-z0-9]+", name),
+            "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+        ),
+        (re.search(r"[a-z]", name), "must contain at least one letter (a-z)"),
+        ("--" not in name, "must not contain consecutive hyphens"),
+        (name[:1] != "-" and name[-1:] != "-", "must not begin or end with a hyphen"),
+    )
+    return [problem for holds, problem in rules if not holds]
 
 
 def env_name_problem(name: str) -> str:
@@ -154,7 +154,7 @@ def check_selector(causes: Causes, selector: dict[str, Any], path: str) -> None:
 def check_port(causes: Causes, port: object, path: str) -> None:
     """A port by number (1 to 65535) or by name."""
     if isinstance(port, str):
-        if problem := port_name_problem(port):
+        for problem in port_name_problems(port):
             causes.invalid(path, port, problem)
     elif not isinstance(port, int) or not 1 <= port <= 65535:
         causes.invalid(path, port, PORT_RANGE)

@@ -20,7 +20,8 @@ from clusters.lab.api.status import no_such_path
 Object = dict[str, Any]
 _SCALARS: dict[str, Object] = {
     "str": {"type": "string"},
-    "int": {"type": "integer", "format": "int64"},
+    "int": {"type": "integer", "format": "int32"},
+    "long": {"type": "integer", "format": "int64"},
     "bool": {"type": "boolean"},
     "num": {"type": "number"},
     "time": {"type": "string", "format": "date-time"},

@@ -17,7 +17,16 @@ from typing import Any
 from clusters.lab.api import addressing, admission, defaults, deletion, patch, podsecurity, resources, validation
 from clusters.lab.api.resources import ResourceType
 from clusters.lab.api.schema import Decoder
-from clusters.lab.api.status import Causes, StatusError, already_exists, bad_request, conflict, invalid, not_found
+from clusters.lab.api.status import (
+    Causes,
+    StatusError,
+    already_exists,
+    bad_request,
+    conflict,
+    invalid,
+    not_found,
+    quoted,
+)
 from clusters.lab.api.store import Entry, Store
 
 Object = dict[str, Any]
@@ -115,14 +124,13 @@ class Operations:
         meta.pop("managedFields", None)
         meta["uid"], meta["creationTimestamp"] = str(uuid.uuid4()), now()
         if resource.kind in _BORN_EMPTY:
-            obj["status"] = {}
+            obj["status"] = Decoder(f"{resource.kind}Status", resource.version).decode({})
         self._prepare_new(resource, namespace, obj)
         defaults.apply(resource, obj)
-        if meta.get("name") and self.store.get(resource.qualified, namespace, meta["name"]) is not None:
-            admission.namespace_accepts(self.store, resource, namespace, meta["name"])
-            raise already_exists(resource, meta["name"])
+        taken = self.store.get(resource.qualified, namespace, meta.get("name", ""))
+        if taken is not None:
+            raise already_exists(resource, meta["name"], ending="deletionTimestamp" in taken.object["metadata"])
         self._check(resource, obj, None, options)
-        admission.namespace_accepts(self.store, resource, namespace, meta["name"])
         self._addresses.allocate(resource, obj)
         if resource.generation:
             meta["generation"] = 1
@@ -131,8 +139,8 @@ class Operations:
         return self.store.put(resource.qualified, namespace, obj).object
 
     def _prepare_new(self, resource: ResourceType, namespace: str, obj: Object) -> None:
+        admission.namespace_accepts(self.store, resource, namespace, obj["metadata"].get("name", ""))
         if resource == resources.PODS:
-            admission.namespace_accepts(self.store, resource, namespace, obj["metadata"].get("name", ""))
             defaults.service_account(obj, name_suffix())
             admission.service_account_exists(self.store, obj)
             defaults.tolerations(obj["spec"])
@@ -162,9 +170,8 @@ class Operations:
             StatusError: The object is refused, missing, or was changed by somebody else.
         """
         obj = self.decode(resource, body, options)
-        if obj["metadata"].setdefault("name", name) != name:
-            said = obj["metadata"]["name"]
-            raise bad_request(f"the name of the object ({said}) does not match the name on the URL ({name})")
+        obj["metadata"].setdefault("name", name)
+        _same_name(obj, name)
         entry = self.get(resource, namespace, name)
         return self._replace(resource, entry, obj, subresource, options)
 
@@ -186,10 +193,7 @@ class Operations:
         entry = self.get(resource, namespace, name)
         patched = patch.apply(content_type, resource.kind, entry.copy(), body)
         obj = self.decode(resource, patched, options)
-        if obj["metadata"].get("name") != name:
-            causes = Causes()
-            causes.invalid("metadata.name", obj["metadata"].get("name"), "field is immutable")
-            raise invalid(resource, name, causes.found)
+        _same_name(obj, name)
         return self._replace(resource, entry, obj, subresource, options)
 
     def modify(self, resource: ResourceType, entry: Entry, change: Callable[[Object], None]) -> Object:
@@ -226,7 +230,8 @@ class Operations:
             fresh = sorted(set(meta["finalizers"]) - set(old_meta.get("finalizers", [])))
             causes.forbidden(
                 "metadata.finalizers",
-                f"no new finalizers can be added if the object is being deleted, found new finalizers {fresh}",
+                "no new finalizers can be added if the object is being deleted, found new finalizers "
+                f"[]string{{{', '.join(quoted(each) for each in fresh)}}}",
             )
             raise invalid(resource, entry.name, causes.found)
         if options.dry_run:
@@ -242,6 +247,10 @@ class Operations:
             StatusError: No such pod, or it has a node already.
         """
         binding = self.decode(resources.PODS, body, options, kind="Binding")
+        said = binding["metadata"].get("name", "")
+        if name and said != name:
+            raise bad_request("name in URL does not match name in Binding object")
+        name = said
         entry, node = self.get(resources.PODS, namespace, name), binding.get("target", {}).get("name", "")
         if not node:
             causes = Causes()
@@ -272,6 +281,12 @@ class Operations:
 
         if not options.dry_run:
             self.modify(resources.PODS, entry, assign)
+
+
+def _same_name(obj: Object, name: str) -> None:
+    said = obj["metadata"].get("name", "")
+    if said != name:
+        raise bad_request(f"the name of the object ({said}) does not match the name on the URL ({name})")
 
 
 def _settle_namespace(resource: ResourceType, meta: Object, namespace: str) -> None:
@@ -305,7 +320,8 @@ def _graft(obj: Object, old: Object, subresource: str) -> Object:
         kept = {key: value for key, value in old.items() if key not in {"metadata", "status"}}
         return {**kept, "metadata": meta, "status": obj.get("status", {})}
     if subresource == "finalize":
-        spec = {**old.get("spec", {}), "finalizers": obj["spec"].get("finalizers", [])}
+        spec = {key: value for key, value in old["spec"].items() if key != "finalizers"}
+        spec |= {"finalizers": obj["spec"]["finalizers"]} if obj["spec"].get("finalizers") else {}
         return {**old, "spec": spec}
     if "status" in old:
         obj["status"] = old["status"]

@@ -53,9 +53,8 @@ def merge(original: Any, patch: Any) -> Any:
 # JSON patch ----------------------------------------------------------------------------------------------------------
 
 
-def _unfit(why: str) -> StatusError:
-    text = f"the server rejected our request due to an error in our request ({why})"
-    return StatusError(422, "Invalid", text, {})
+def _unfit() -> StatusError:
+    return StatusError(422, "Invalid", "the server rejected our request due to an error in our request", {})
 
 
 def json_patch(original: Object, operations: list[Any]) -> Object:
@@ -66,10 +65,10 @@ def json_patch(original: Object, operations: list[Any]) -> Object:
             raise bad_request("error decoding patch: an operation needs `op` and `path`")
         name, path = operation.get("op"), _pointer(operation["path"])
         if name in {"add", "replace", "test"} and "value" not in operation:
-            raise _unfit(f"{name} operation does not have a value")
+            raise _unfit()
         if name == "test":
             if _read(root, path) != operation["value"]:
-                raise _unfit(f"testing value {operation['path']} failed: test failed")
+                raise _unfit()
         elif name == "remove":
             _change(root, path, None, "remove")
         elif name in {"add", "replace"}:
@@ -81,7 +80,7 @@ def json_patch(original: Object, operations: list[Any]) -> Object:
                 _change(root, source, None, "remove")
             _change(root, path, value, "add")
         else:
-            raise _unfit(f"Unexpected kind: {name}")
+            raise _unfit()
     return cast("Object", root[""])
 
 
@@ -95,7 +94,7 @@ def _read(root: Any, path: list[str]) -> Any:
         try:
             value = value[_index(value, step)] if isinstance(value, list) else value[step]
         except (KeyError, IndexError, TypeError, ValueError):
-            raise _unfit(f"path {'/'.join(path)} does not exist: missing value") from None
+            raise _unfit() from None
     return value
 
 
@@ -126,8 +125,7 @@ def _change(root: Any, path: list[str], value: Any, how: str) -> None:
         else:
             parent[last] = value
     except (KeyError, IndexError, TypeError, ValueError):
-        where = "/".join(path)
-        raise _unfit(f"{how} operation does not apply: doc is missing path: {where}: missing value") from None
+        raise _unfit() from None
 
 
 # Strategic merge patch -----------------------------------------------------------------------------------------------
@@ -185,7 +183,7 @@ def _key_of(shape: Shape) -> Callable[[Any], Any]:
 def _merge_list(shape: Shape, original: list[Any], patch: list[Any], order: list[Any] | None) -> list[Any]:
     if not shape.merge_key:
         values = [*original, *(each for each in patch if each not in original)]
-        return _ordered(_key_of(shape), original, list(dict.fromkeys(values)), order)
+        return _ordered(_key_of(shape), original, list(dict.fromkeys(values)), patch if order is None else order)
     name, inner = shape.merge_key, types()[shape.item.type] if shape.item is not None else None
     plain = [each for each in patch if isinstance(each, dict) and _DIRECTIVE not in each]
     if any(isinstance(each, dict) and each.get(_DIRECTIVE) == "replace" for each in patch):
@@ -204,13 +202,13 @@ def _merge_list(shape: Shape, original: list[Any], patch: list[Any], order: list
             result[places[0]] = _merge_map(inner, result[places[0]], each)
         else:
             result.append(_merge_map(inner, {}, each))
-    return _ordered(_key_of(shape), original, result, order)
+    # Without an order of its own the patch's list is the order: new elements come before what only the server has.
+    return _ordered(_key_of(shape), original, result, plain if order is None else order)
 
 
-def _ordered(key: Callable[[Any], Any], original: list[Any], merged: list[Any], order: list[Any] | None) -> list[Any]:
-    """The merged list in the patch's order; what only the server has keeps its place relative to the server's order."""
-    if order is None:
-        return merged
+def _ordered(key: Callable[[Any], Any], original: list[Any], merged: list[Any], order: list[Any]) -> list[Any]:
+    """The merged list in the wanted order; what only the server has keeps its place relative to the server's order."""
+    # `$setElementOrder` of objects lists them by their key alone, of plain values by the value.
     wanted = [key(each) for each in order]
     server = [key(each) for each in original]
     listed = sorted((each for each in merged if key(each) in wanted), key=lambda each: wanted.index(key(each)))

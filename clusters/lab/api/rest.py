@@ -13,14 +13,28 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from clusters.lab.api import auth, deletion, discovery, openapi, patch, proxy, resources, tables, tokens, watch
+from clusters.lab.api import (
+    auth,
+    deletion,
+    discovery,
+    openapi,
+    patch,
+    protobuf,
+    proxy,
+    resources,
+    tables,
+    tokens,
+    watch,
+)
 from clusters.lab.api.operations import Operations, WriteOptions
 from clusters.lab.api.resources import ResourceType
 from clusters.lab.api.schema import Decoder, parse_json
 from clusters.lab.api.status import (
+    Causes,
     StatusError,
     bad_request,
     expired,
+    invalid,
     method_not_allowed,
     no_such_path,
     unsupported_media_type,
@@ -30,6 +44,7 @@ from clusters.lab.pki import Authority
 
 Object = dict[str, Any]
 _JSON = "application/json"
+_TYPE = ("kind", "apiVersion")
 _MAX_BODY = 3 * 1024 * 1024
 
 
@@ -216,7 +231,9 @@ class Rest:
     async def _delete_collection(self, call: Call) -> web.StreamResponse:
         how, options = await _delete_options(call)
         entries, _ = self._select(call)
-        gone = [deletion.delete(self._operations, call.resource, entry, how, options) for entry in entries]
+        for entry in entries:
+            deletion.delete(self._operations, call.resource, entry, how, options)
+        gone = [{key: entry.object[key] for key in entry.object if key not in _TYPE} for entry in entries]
         meta = {"resourceVersion": str(self._operations.store.revision)}
         kind = f"{call.resource.kind}List"
         body = {"kind": kind, "apiVersion": call.resource.api_version, "metadata": meta, "items": gone}
@@ -255,8 +272,16 @@ def _call(request: web.BaseRequest, user: auth.User, steps: list[str], warnings:
     if rest[:1] == ["namespaces"] and len(rest) > 2 and rest[2] not in {"status", "finalize"}:
         namespace, rest = rest[1], rest[2:]
     resource = resources.BY_PATH.get((group, version, rest[0])) if rest else None
-    if rest[:1] == ["bindings"] and namespace and not group:
-        resource, rest = resources.PODS, ["pods"]
+    if rest == ["bindings"] and namespace and not group and request.method == "POST":
+        return Call(
+            request=request,
+            user=user,
+            resource=resources.PODS,
+            verb="create",
+            namespace=namespace,
+            subresource="binding",
+            warnings=warnings,
+        )
     if resource is None or len(rest) > 3 or (namespace and not resource.namespaced):
         raise no_such_path()
     name, subresource = (rest[1:2] or [""])[0], (rest[2:3] or [""])[0]
@@ -290,7 +315,10 @@ def _options(call: Call) -> WriteOptions:
     query = call.query
     dry_run, validation = query.get("dryRun", ""), query.get("fieldValidation", "") or "Warn"
     if dry_run not in {"", "All"}:
-        raise bad_request(f'Invalid value: "{dry_run}": dryRun: supported values: "All"')
+        kind = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}.get(call.verb)
+        kind, causes = kind or "DeleteOptions", Causes()
+        causes.unsupported("dryRun", [dry_run], ["All"])
+        raise invalid(ResourceType(group="meta.k8s.io", plural="", singular="", kind=kind), "", causes.found)
     if validation not in {"Strict", "Warn", "Ignore"}:
         raise bad_request(f'Unsupported value: "{validation}": fieldValidation: "Ignore", "Strict", "Warn"')
     return WriteOptions(dry_run=dry_run == "All", validation=validation, warnings=call.warnings)
@@ -306,8 +334,10 @@ async def _body(call: Call) -> Any:
             return yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise bad_request(f"the body of the request is not YAML: {str(error).splitlines()[0]}") from None
-    if "protobuf" in kind or "cbor" in kind:
-        known = f"{_JSON}, application/yaml"
+    if kind == protobuf.CONTENT_TYPE:
+        return protobuf.decode(text)
+    if "cbor" in kind:
+        known = f"{_JSON}, application/yaml, {protobuf.CONTENT_TYPE}"
         raise unsupported_media_type(
             f"the body of the request was in an unknown format - accepted media types include: {known}"
         )

@@ -9,6 +9,7 @@ import base64
 import binascii
 import functools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -19,8 +20,16 @@ from clusters.lab.api.fields import FIELDS
 from clusters.lab.api.status import bad_request
 
 Object = dict[str, Any]
-_GO = {"str": "string", "int": "int64", "bool": "bool", "bytes": "[]uint8", "time": "Time", "quantity": "Quantity"}
-_SCALARS = {"str", "int", "bool", "num", "time", "bytes", "quantity", "intstr", "any"}
+_GO = {
+    "str": "string",
+    "int": "int32",
+    "long": "int64",
+    "bool": "bool",
+    "bytes": "[]uint8",
+    "time": "Time",
+    "quantity": "Quantity",
+}
+_SCALARS = {"str", "int", "long", "bool", "num", "time", "bytes", "quantity", "intstr", "any"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +62,20 @@ def types() -> dict[str, dict[str, Shape]]:
     found: dict[str, dict[str, Shape]] = {}
     for line in FIELDS.replace("\n  ", " ").strip().splitlines():
         name, _, rest = line.partition(": ")
-        found[name] = {each.split(" ", 1)[0]: _shape(each.split(" ", 1)[1]) for each in rest.split(", ")}
+        pairs = [each.split(" ", 1) for each in rest.split(", ")]
+        found[name] = {field.partition("#")[0]: _shape(shape) for field, shape in pairs}
+    return found
+
+
+@functools.cache
+def numbers(name: str) -> dict[tuple[int, ...], str]:
+    """The fields of a type by their place in the protobuf encoding."""
+    line = next(each for each in FIELDS.replace("\n  ", " ").splitlines() if each.startswith(f"{name}: "))
+    found: dict[tuple[int, ...], str] = {}
+    for each in line.partition(": ")[2].split(", "):
+        field, _, place = each.split(" ", 1)[0].partition("#")
+        if place or field == "metadata":
+            found[tuple(int(step) for step in place.split(".")) if place else (1,)] = field
     return found
 
 
@@ -135,7 +157,9 @@ class Decoder:
             if inner is None:
                 continue
             decoded = self._value(shape, inner, path + key, f"{plain}.{key}" if plain else key, name)
-            if decoded in _EMPTY.get(type(decoded), ()) and not (shape.pointer or shape.always or shape.struct):
+            if decoded in _EMPTY.get(type(decoded), ()) and not (
+                shape.pointer or shape.always or shape.struct or shape.type == "any"
+            ):
                 continue
             clean[key] = decoded
         for key, shape in known.items():
@@ -148,7 +172,7 @@ class Decoder:
     def _zero(self, shape: Shape) -> object:
         if shape.struct:
             return self._struct(shape.type, {}, "", "")
-        return {"str": "", "int": 0, "bool": False, "intstr": 0}.get(shape.type)
+        return {"str": "", "int": 0, "long": 0, "bool": False, "intstr": 0}.get(shape.type)
 
     def _value(self, shape: Shape, value: object, path: str, plain: str, owner: str) -> object:
         item = shape.item
@@ -181,21 +205,23 @@ class Decoder:
         is_int = isinstance(value, int) and not isinstance(value, bool)
         fits = {
             "int": is_int,
+            "long": is_int,
             "bool": isinstance(value, bool),
             "num": is_int or isinstance(value, float),
             "intstr": is_int or isinstance(value, str),
         }
         if not fits.get(kind, isinstance(value, str)):
             raise self._wrong(value, owner, plain, _GO.get(kind, "int32" if kind == "intstr" else kind))
-        if kind == "int" and isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise self._wrong(value, owner, plain, "int64")
+        bits = {"int": 31, "long": 63, "intstr": 31}.get(kind, 0)
+        if bits and isinstance(value, int) and not -(2**bits) <= value < 2**bits:
+            raise self._wrong(value, owner, plain, _GO.get(kind, "int32"))
         if kind == "bytes" and isinstance(value, str):
             try:
                 base64.b64decode(value, validate=True)
             except binascii.Error:
                 raise bad_request(
                     f'{self.kind} in version "{self.version}" cannot be handled as a {self.kind}: '
-                    f"illegal base64 data in {plain}"
+                    f"illegal base64 data at input byte {_first_wrong(value)}"
                 ) from None
         return value
 
@@ -206,6 +232,12 @@ class Decoder:
             raise bad_request(
                 f'{self.kind} in version "{self.version}" cannot be handled as a {self.kind}: {error}'
             ) from None
+
+
+def _first_wrong(text: str) -> int:
+    """Where base64 stops being base64."""
+    found = re.match(r"[A-Za-z0-9+/]*={0,2}", text)
+    return found.end() if found else 0
 
 
 _EMPTY: dict[type, tuple[object, ...]] = {str: ("",), int: (0,), bool: (False,), list: ([],), dict: ({},)}

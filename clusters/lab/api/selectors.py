@@ -90,7 +90,10 @@ def _label_check(part: str) -> Callable[[dict[str, str]], bool]:
     if re.fullmatch(r"[^\s!=,()<>]+", part):
         key = _label(part)
         return lambda labels: key in labels
-    raise bad_request(f"unable to parse requirement: found '{part}', expected: in, notin, =, ==, !=, gt, lt")
+    if found := re.match(r"^[^\s!=,()<>]+\s*(==|!=|=)\s*[^\s!=,()]*(?P<rest>[!=,()])", part):
+        raise bad_request(f"found '{found['rest']}', expected: ',' or 'end of string'")
+    strange = part.split(None, 1)[-1]
+    raise bad_request(f"unable to parse requirement: found '{strange}', expected: in, notin, =, ==, !=, gt, lt")
 
 
 def _label(key: str, *values: str) -> str:
@@ -121,11 +124,7 @@ def fields(resource: ResourceType, text: str) -> Predicate | None:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
         known = ("metadata.name", *(("metadata.namespace",) if resource.namespaced else ()))
         if found[1] not in (*known, *_FIELDS.get(resource.plural, ())):
-            raise bad_request(
-                f'Unable to find "{resource.group or ""}{"/" if resource.group else ""}'
-                f'{resource.version}, Resource={resource.plural}" that match label selector "", '
-                f'field selector "{text}": field label not supported: {found[1]}'
-            )
+            raise bad_request(f"field label not supported: {found[1]}")
         checks.append((tuple(found[1].split(".")), found[3], found[2] != "!="))
     if not checks:
         return None

@@ -111,9 +111,10 @@ def not_found(resource: ResourceType, name: str) -> StatusError:
     return StatusError(404, "NotFound", f'{resource.qualified} "{name}" not found', _details(resource, name))
 
 
-def already_exists(resource: ResourceType, name: str) -> StatusError:
-    """409: the name is taken."""
-    text = f'{resource.qualified} "{name}" already exists'
+def already_exists(resource: ResourceType, name: str, *, ending: bool = False) -> StatusError:
+    """409: the name is taken, by an object that is perhaps about to end."""
+    text = "object is being deleted: " if ending else ""
+    text += f'{resource.qualified} "{name}" already exists'
     return StatusError(409, "AlreadyExists", text, _details(resource, name))
 
 

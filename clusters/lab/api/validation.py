@@ -43,6 +43,11 @@ def validate(resource: ResourceType, obj: Object, before: Object | None, causes:
             _data(obj, before, causes)
         case "Node":
             _node(obj, causes)
+        case "Lease":
+            if obj["spec"].get("leaseDurationSeconds", 1) <= 0:
+                causes.invalid(
+                    "spec.leaseDurationSeconds", obj["spec"]["leaseDurationSeconds"], "must be greater than 0"
+                )
         case "Event":
             _event(obj, causes)
         case _:
@@ -75,22 +80,17 @@ def _metadata(resource: ResourceType, obj: Object, causes: Causes) -> None:
             causes.invalid("metadata.annotations", key, problem)
     if sum(len(key) + len(value) for key, value in annotations.items()) > _ANNOTATIONS_LIMIT:
         causes.invalid("metadata.annotations", "", f"may not be more than {_ANNOTATIONS_LIMIT} bytes")
-    for place, owner in enumerate(meta.get("ownerReferences", [])):
+    for owner in meta.get("ownerReferences", []):
         for key in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(key):
-                causes.invalid(
-                    f"metadata.ownerReferences[{place}].{key}", owner.get(key, ""), f"{_plain(key)} must not be empty"
-                )
+                why = "version must not be empty" if key == "apiVersion" else "must not be empty"
+                causes.invalid(f"metadata.ownerReferences.{key}", "", why)
     for place, finalizer in enumerate(meta.get("finalizers", [])):
         if problem := label_key_problem(finalizer):
             causes.invalid(f"metadata.finalizers[{place}]", finalizer, problem)
         elif "/" not in finalizer and finalizer not in {"orphan", "foregroundDeletion"}:
             why = "name is neither a standard finalizer name nor is it fully qualified"
             causes.invalid(f"metadata.finalizers[{place}]", finalizer, why)
-
-
-def _plain(key: str) -> str:
-    return "version" if key == "apiVersion" else key
 
 
 def _data(obj: Object, before: Object | None, causes: Causes) -> None:

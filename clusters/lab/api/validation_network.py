@@ -36,12 +36,12 @@ def network_policy(spec: Object, causes: Causes) -> None:
         return
     for place, kind in enumerate(kinds):
         if kind not in {"Ingress", "Egress"}:
-            causes.unsupported(f"spec.policyTypes[{place}]", kind, ["Egress", "Ingress"])
+            causes.unsupported(f"spec.policyTypes[{place}]", kind, ["Ingress", "Egress"])
 
 
 def _policy_port(port: Object, here: str, causes: Causes) -> None:
     if port.get("protocol") not in _PROTOCOLS:
-        causes.unsupported(f"{here}.protocol", port.get("protocol"), ["SCTP", "TCP", "UDP"])
+        causes.unsupported(f"{here}.protocol", port.get("protocol"), _PROTOCOLS)
     number, end = port.get("port"), port.get("endPort")
     if number is not None:
         check_port(causes, number, f"{here}.port")
@@ -49,7 +49,7 @@ def _policy_port(port: Object, here: str, causes: Causes) -> None:
             causes.invalid(f"{here}.endPort", end, "may not be specified when `port` is non-numeric")
         elif isinstance(number, int) and end is not None:
             if end < number:
-                causes.invalid(f"{here}.endPort", end, "must be greater than or equal to `port`")
+                causes.invalid(f"{here}.endPort", number, "must be greater than or equal to `port`")
             if not 1 <= end <= 65535:
                 causes.invalid(f"{here}.endPort", end, PORT_RANGE)
     elif end is not None:
@@ -63,7 +63,7 @@ def _peer(peer: Object, here: str, causes: Causes) -> None:
     if "ipBlock" in peer:
         _ip_block(peer["ipBlock"], f"{here}.ipBlock", causes)
         if len(peer) > 1:
-            causes.forbidden(here, "may not specify more than 1 peer")
+            causes.forbidden(here, "may not specify both ipBlock and another peer")
     elif not peer:
         causes.required(here, "must specify a peer")
 
@@ -115,7 +115,7 @@ def service(obj: Object, before: Object | None, causes: Causes) -> None:
             names.add(name)
         check_port(causes, port["port"], f"{here}.port")
         if port.get("protocol") not in _PROTOCOLS:
-            causes.unsupported(f"{here}.protocol", port.get("protocol"), ["SCTP", "TCP", "UDP"])
+            causes.unsupported(f"{here}.protocol", port.get("protocol"), _PROTOCOLS)
         check_port(causes, port["targetPort"], f"{here}.targetPort")
     for place, port in enumerate(ports):
         pair = (port.get("protocol"), port["port"])
@@ -132,7 +132,8 @@ def service(obj: Object, before: Object | None, causes: Causes) -> None:
 
 def _repeated_port(place: int, port: Object) -> Any:
     collector = Causes()
-    collector.duplicate(f"spec.ports[{place}]", {"port": port["port"], "protocol": port.get("protocol")})
+    internal = {"Name": "", "Protocol": port.get("protocol"), "AppProtocol": None, "Port": port["port"]}
+    collector.duplicate(f"spec.ports[{place}]", internal | {"TargetPort": 0, "NodePort": 0})
     return collector.found[0]
 
 
@@ -168,7 +169,7 @@ def endpoint_slice(obj: Object, before: Object | None, causes: Causes) -> None:
         for index, address in enumerate(endpoint.get("addresses") or []):
             version = {"IPv4": 4, "IPv6": 6}.get(kind)
             if version and not _is_address(address, version):
-                why = f"must be a valid {kind} address"
+                why = f"must be an {kind} address" if _is_address(address, 10 - version) else _ADDRESS
                 causes.invalid(f"endpoints[{place}].addresses[{index}]", address, why)
     seen: set[str] = set()
     for place, port in enumerate(obj.get("ports") or []):
@@ -179,7 +180,7 @@ def endpoint_slice(obj: Object, before: Object | None, causes: Causes) -> None:
         if name and (problem := dns_label_problem(name)):
             causes.invalid(f"ports[{place}].name", name, problem)
         if port.get("protocol") not in _PROTOCOLS:
-            causes.unsupported(f"ports[{place}].protocol", port.get("protocol"), ["SCTP", "TCP", "UDP"])
+            causes.unsupported(f"ports[{place}].protocol", port.get("protocol"), _PROTOCOLS)
 
 
 def _is_address(text: str, version: int) -> bool:

@@ -11,7 +11,7 @@ from clusters.lab.api.names import (
     check_port,
     dns_label_problem,
     env_name_problem,
-    port_name_problem,
+    port_name_problems,
     subdomain_problem,
 )
 from clusters.lab.api.status import Causes
@@ -46,12 +46,10 @@ def validate(pod: Object, before: Object | None, causes: Causes) -> None:
             _port_names(container, f"spec.{key}[{place}]", ports, causes)
             _restart(container, f"spec.{key}[{place}]", causes, init=key == "initContainers")
     if spec.get("restartPolicy") not in {"Always", "OnFailure", "Never"}:
-        causes.unsupported("spec.restartPolicy", spec.get("restartPolicy"), ["Always", "Never", "OnFailure"])
+        causes.unsupported("spec.restartPolicy", spec.get("restartPolicy"), ["Always", "OnFailure", "Never"])
     if spec.get("dnsPolicy") not in {"ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"}:
         supported = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]
         causes.unsupported("spec.dnsPolicy", spec.get("dnsPolicy"), supported)
-    if spec["terminationGracePeriodSeconds"] < 0:
-        causes.invalid("spec.terminationGracePeriodSeconds", spec["terminationGracePeriodSeconds"], _POSITIVE)
     check_labels(causes, spec.get("nodeSelector", {}), "spec.nodeSelector")
     for key in ("serviceAccountName", "nodeName"):
         if spec.get(key) and (problem := subdomain_problem(spec[key])):
@@ -95,6 +93,10 @@ def _volumes(spec: Object, causes: Causes) -> set[str]:
 
 
 def _container(container: Object, here: str, names: set[str], volumes: set[str], causes: Causes) -> None:
+    if not container.get("image"):
+        causes.required(f"{here}.image")
+    elif container["image"].strip() != container["image"]:
+        causes.invalid(f"{here}.image", container["image"], "must not have leading or trailing whitespace")
     name = container.get("name", "")
     if not name:
         causes.required(f"{here}.name")
@@ -103,10 +105,6 @@ def _container(container: Object, here: str, names: set[str], volumes: set[str],
     elif name in names:
         causes.duplicate(f"{here}.name", name)
     names.add(name)
-    if not container.get("image"):
-        causes.required(f"{here}.image")
-    elif container["image"].strip() != container["image"]:
-        causes.invalid(f"{here}.image", container["image"], "must not have leading or trailing whitespace")
     if container.get("imagePullPolicy") not in {"Always", "IfNotPresent", "Never"}:
         supported = ["Always", "IfNotPresent", "Never"]
         causes.unsupported(f"{here}.imagePullPolicy", container.get("imagePullPolicy"), supported)
@@ -151,7 +149,7 @@ def _restart(container: Object, here: str, causes: Causes, *, init: bool) -> Non
 
 def _port(port: Object, here: str, causes: Causes) -> None:
     name = port.get("name", "")
-    if name and (problem := port_name_problem(name)):
+    for problem in port_name_problems(name) if name else ():
         causes.invalid(f"{here}.name", name, problem)
     number = port.get("containerPort", 0)
     if number == 0:

@@ -1,6 +1,6 @@
 # `make` alone lists the targets. ARGS="…" is passed on to what a target runs.
 .DEFAULT_GOAL := help
-.PHONY: help verify test lint format mutants bench benchmarks kill docs-check fresh-machine hooks venv lock clean
+.PHONY: help verify test lint format mutants bench benchmarks kill docs docs-check fresh-machine hooks venv lock clean
 ARGS ?=
 # Debian keeps nft in /usr/sbin, which is not on everyone's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -45,6 +45,10 @@ kill: ## kill the harness and the lab at random moments; nothing may stay behind
 docs-check: ## links, commands and names in the documentation are true
 	@tools/bootstrap --no-lab test
 	@$(BIN)/python -m pytest tests/frame -q -p no:cacheprovider $(ARGS)
+
+docs: ## write the reference pages that are made from code
+	@tools/bootstrap --no-lab test
+	@$(BIN)/python -m tools.reference
 
 fresh-machine: ## both commands on a new Debian, as root and as an ordinary user (root only)
 	@tools/fresh-machine $(ARGS)

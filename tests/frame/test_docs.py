@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.frame import tracked
+from tools import reference
 
 PAGES = tracked.files(".md")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)|!\[[^\]]*\]\((?P<image>[^)\s]+)\)")
@@ -47,6 +48,11 @@ def test_every_page_of_the_documentation_is_found_from_its_index() -> None:
     index = {(Path("docs") / link.partition("#")[0]) for link in links(Path("docs/README.md"))}
     pages = {page for page in PAGES if page.parts[0] == "docs"} - {Path("docs/README.md")}
     assert pages <= index
+
+
+@pytest.mark.parametrize("page", reference.pages(), ids=str)
+def test_pages_made_from_code_are_current(page: Path) -> None:
+    assert tracked.text(page) == reference.pages()[page], f"{page} is old; run `make docs`"
 
 
 def test_every_decision_has_its_alternatives() -> None:

@@ -1,0 +1,67 @@
+"""Writes the reference pages that are made from code, so that they cannot grow old: what the lab refuses, its mutants.
+
+What belongs here: turning tables of the code into Markdown. What does not: the tables.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from clusters.lab.api.admission import REFUSALS
+from clusters.lab.mutants import MUTANTS
+
+CHECKOUT: Final = Path(__file__).resolve().parent.parent
+_REFUSES: Final = """# What the lab refuses
+
+Made from the code by `make docs`. An object that asks for one of these is not admitted; the message names the field:
+`the lab does not do …`. Nothing is silently ignored. `C[*]` stands for every container, init containers included.
+Kinds that are not in `kubectl api-resources` are unknown to the lab.
+"""
+_MUTANTS: Final = """# The lab's mutants
+
+Made from the code by `make docs`. Each is a data plane that is broken on purpose: `eastwest verify --mutant NAME`,
+`eastwest lab up --mutant NAME`. `make mutants` runs the suites against all of them; one that no test notices is a hole.
+
+| mutant | what does not hold | seen in |
+|---|---|---|
+"""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def refuses() -> str:
+    """The page of what the lab refuses."""
+    lines = [_REFUSES]
+    for kind in dict.fromkeys(refusal.kind for refusal in REFUSALS):
+        lines += [f"## {kind}", "", "| field | what the lab does not do |", "|---|---|"]
+        lines += [f"| `{each.path}` | {_cell(each.why)} |" for each in REFUSALS if each.kind == kind]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def mutants() -> str:
+    """The page of the lab's mutants."""
+    rows = [f"| `{name}` | {_cell(each.breaks)} | {_cell(each.seen_in)} |" for name, each in MUTANTS.items()]
+    return _MUTANTS + "\n".join(rows) + "\n"
+
+
+def pages() -> dict[Path, str]:
+    """Every page that is made from code, by its place in the repository."""
+    reference = Path("docs/reference")
+    return {reference / "lab-refuses.md": refuses(), reference / "mutants.md": mutants()}
+
+
+def main() -> int:
+    """Write the pages."""
+    for path, text in pages().items():
+        (CHECKOUT / path).write_text(text, encoding="utf-8")
+        sys.stdout.write(f"docs: {path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""What Kubernetes knows and the lab does not do faithfully: refused by name, in one table that documentation is made from.
+"""What Kubernetes knows and the lab does not do: refused by name, in one table that documentation is made from.
 
 What belongs here: `REFUSALS`, and the admission steps that look at other objects. What does not: what Kubernetes itself
 would refuse (`validation`, `podsecurity`).
@@ -80,7 +80,6 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("Pod", "spec.os.name", "other systems than linux", _other_than("linux")),
     Refusal("Pod", "spec.dnsPolicy", "DNS policies of host pods", _other_than("ClusterFirst", "Default", "None")),
     Refusal("Pod", "spec.hostnameOverride", "hostnameOverride: a pod's host name is its name", _other_than()),
-    Refusal("Pod", "spec.subdomain", "subdomain: pods have no DNS records of their own"),
     Refusal("Pod", "spec.setHostnameAsFQDN", "setHostnameAsFQDN"),
     Refusal("Pod", "spec.securityContext.sysctls", "sysctls"),
     Refusal("Pod", "spec.securityContext.seLinuxOptions", "SELinux options"),

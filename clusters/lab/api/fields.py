@@ -1,8 +1,9 @@
 """Every field that Kubernetes 1.34 knows for the lab's kinds, in one compact text that `schema` parses.
 
 One line a type: `Type: field#number shape, …`; the number is the field's place in Kubernetes' protobuf encoding (a dot
-leads into an embedded message; `metadata` is always 1). A shape is `str`, `int`, `long`, `bool`, `num`, `time`, `bytes`, `quantity`, `any`,
-`intstr` (a number or a name), another type's name, `[shape]` or `{shape}` (a map by string). Marks behind a shape:
+leads into an embedded message; `metadata` is always 1). A shape is `str`, `int`, `long`, `bool`, `time`, `bytes`,
+`quantity`, `any`, `intstr` (a number or a name), another type's name, `[shape]` or `{shape}` (a map by string). Marks
+behind a shape:
 
 - `?`: the zero value is a value (`false` is kept); without it empty values are dropped on the way in, as Kubernetes'
   `omitempty` does,

@@ -1,4 +1,4 @@
-"""OpenAPI, as much as kubectl reads: v3 per group with `fieldValidation`, so that kubectl leaves validation to the server; v2 as JSON.
+"""OpenAPI, as much as kubectl reads: v3 per group with `fieldValidation` (so that we do the validation), and v2.
 
 The schemas come from `fields`, so `kubectl explain` works too.
 """

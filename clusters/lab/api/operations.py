@@ -1,7 +1,7 @@
 """What the verbs do to objects: create, update, patch, delete, bind; every write passes through here.
 
-What belongs here: the order of steps (decode, defaults, admission, validation, store) and the life of `metadata`. What does not:
-HTTP (`rest`), the rules themselves (`admission`, `validation`), ends (`deletion`).
+What belongs here: the order of steps (decode, defaults, admission, validation, store) and the life of `metadata`. What
+does not: HTTP (`rest`), the rules themselves (`admission`, `validation`), ends (`deletion`).
 """
 
 from __future__ import annotations

@@ -34,7 +34,9 @@ def apply(content_type: str, kind: str, original: Object, patch: Any) -> Object:
         return json_patch(original, patch)
     if not isinstance(patch, dict):
         raise bad_request("error decoding patch: a merge patch is an object")
-    return merge(original, patch) if content_type == MERGE_PATCH else strategic(kind, original, patch)
+    if content_type == MERGE_PATCH:
+        return cast("Object", merge(original, patch))
+    return strategic(kind, original, patch)
 
 
 def merge(original: Any, patch: Any) -> Any:
@@ -139,7 +141,7 @@ def strategic(kind: str, original: Object, patch: Object) -> Object:
 def _merge_map(known: dict[str, Shape] | None, original: Object, patch: Object) -> Object:
     directive = patch.get(_DIRECTIVE)
     if directive == "replace":
-        return _without_directives({key: value for key, value in patch.items() if key != _DIRECTIVE})
+        return cast("Object", _without_directives(patch))
     if directive == "delete":
         return {}
     if directive not in {None, "merge"}:

@@ -8,14 +8,14 @@ from typing import Any
 Object = dict[str, Any]
 
 
-def _reason(state: Object, fallback: str = "") -> str:
+def _reason(state: Object) -> str:
     """A finished container's word: its reason, or its signal or exit code."""
     ended = state["terminated"]
     if ended.get("reason"):
         return str(ended["reason"])
     if ended.get("signal"):
         return f"Signal:{ended['signal']}"
-    return f"ExitCode:{ended.get('exitCode', 0)}" or fallback
+    return f"ExitCode:{ended.get('exitCode', 0)}"
 
 
 def pod_cells(pod: Object, age: Callable[[str | None], str]) -> list[Any]:

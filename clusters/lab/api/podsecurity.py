@@ -1,6 +1,6 @@
 """Pod Security admission: the namespace's `enforce` and `warn` labels, for the profiles `baseline` and `restricted`.
 
-Only rules that a pod can still break after `admission` are here: hostNetwork, hostPath and their like are refused before.
+Only rules that a pod can still break after `admission` are here: hostNetwork, hostPath and the like are refused before.
 """
 
 from __future__ import annotations

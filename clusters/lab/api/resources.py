@@ -12,7 +12,7 @@ ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "up
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subresource:
-    """A path behind an object's name: `status`, `exec`, `token`…
+    """A path behind an object's name, such as `status`, `exec` or `token`.
 
     Attributes:
         kind: The kind of its body, with `group` and `version` where they differ from the parent's.

@@ -1,6 +1,7 @@
 """One HTTP request: who asks, for which resource, by which verb; and the answer with its status and warnings.
 
-What belongs here: paths, query parameters, content types, bodies. What does not: what a verb does (`operations`, `deletion`).
+What belongs here: paths, query parameters, content types, bodies. What does not: what a verb does
+(`operations`, `deletion`).
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Call:
     """One request, taken apart.
 
     Attributes:
-        verb: As authorization knows it: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
+        verb: As authorization knows it: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`
+            or `deletecollection`.
         warnings: Lines for the answer's `Warning` headers.
     """
 

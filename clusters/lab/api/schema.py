@@ -1,4 +1,4 @@
-"""Reads objects as Kubernetes' decoder does: unknown and duplicate fields are found, wrong types refused, empty values dropped.
+"""Reads objects as Kubernetes' decoder does: finds unknown fields, refuses wrong types, drops empty values.
 
 What belongs here: shapes of fields. What does not: whether a value makes sense (`validation`) or defaults (`defaults`).
 """

@@ -33,9 +33,7 @@ async def serve(
     Args:
         keep: How many changes the log keeps for watchers that come back.
     """
-    state = Path(options.state)
-    state.mkdir(parents=True, exist_ok=True)
-    store = Store(str(state / "api.sqlite"), keep=keep)
+    store = Store(_database(options), keep=keep)
     operations = Operations(store)
     bootstrap(operations)
     rest = Rest(operations, authority)
@@ -53,3 +51,9 @@ async def serve(
         await rest.close()
         await runner.cleanup()
         store.close()
+
+
+def _database(options: LabOptions) -> str:
+    state = Path(options.state)
+    state.mkdir(parents=True, exist_ok=True)
+    return str(state / "api.sqlite")

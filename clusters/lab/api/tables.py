@@ -238,7 +238,7 @@ _DEFAULT = (_columns("Name Age"), _plain)
 
 
 def wanted(accept: str) -> str:
-    """The shape that an `Accept` header prefers over the plain objects: one of `Table`, `PartialObjectMetadata…`, or nothing."""
+    """What an `Accept` header prefers over plain objects: `Table`, `PartialObjectMetadata…`, or nothing."""
     for part in accept.split(","):
         found = re.search(r";\s*as=(\w+)", part)
         if found is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -87,11 +86,11 @@ class _Stream:
         meta: Object = {"resourceVersion": str(revision), "creationTimestamp": None}
         if initial:
             meta["annotations"] = {"k8s.io/initial-events-end": "true"}
-        obj = {"kind": self._resource.kind, "apiVersion": self._resource.api_version, "metadata": meta}
+        obj: Object = {"kind": self._resource.kind, "apiVersion": self._resource.api_version, "metadata": meta}
         if self._wanted == "Table":
-            row = {"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}}
-            row["object"]["metadata"] = meta  # type: ignore[index]
-            obj = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "rows": [row]}
+            about = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta}
+            rows = [{"cells": [], "object": about}]
+            obj = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "rows": rows}
         return json.dumps({"type": "BOOKMARK", "object": obj}).encode() + b"\n"
 
 
@@ -140,7 +139,7 @@ async def serve(
         )
     stream = _Stream(request, resource, namespace, predicate(resource, query, name))
     seconds = query.get("timeoutSeconds", "")
-    lifetime = int(seconds) if seconds.isdigit() and int(seconds) else random.randint(_LONGEST, 2 * _LONGEST)  # noqa: S311
+    lifetime = int(seconds) if seconds.isdigit() and int(seconds) else _LONGEST
     changes: asyncio.Queue[Change | None] = asyncio.Queue()
 
     def take(change: Change) -> None:

@@ -615,7 +615,7 @@ class Prober:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             code = sock.connect_ex((address, int(ask["port"])))
             if code in {0, errno.EINPROGRESS}:
-                self._loop.add_writer(sock, wake, sock)
+                self._loop.add_writer(sock.fileno(), wake, sock)
             elif not ready.done():
                 ready.set_exception(OSError(code, os.strerror(code)))
             with contextlib.suppress(OSError):
@@ -629,7 +629,7 @@ class Prober:
         finally:
             second.cancel()
             for each in opened:
-                self._loop.remove_writer(each)
+                self._loop.remove_writer(each.fileno())
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             seen["icmp"] = icmp_error(sock)
@@ -760,6 +760,7 @@ class Agent:
         self._outbox: deque[tuple[int, bytes]] = deque()
         self._bytes = self._seq = self._lost = 0
         self._writer: asyncio.StreamWriter | None = None
+        self._harness = ""
         self._known: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stops: dict[str, asyncio.Event] = {}
@@ -835,10 +836,14 @@ class Agent:
                 self._known = {each: task for each, task in self._known.items() if not task.done() or each == name}
 
     def _hello(self, asked: Message, writer: asyncio.StreamWriter) -> None:
+        mine = asked.get("instance") == self.identity.instance
+        if mine and asked.get("harness") != self._harness:  # it would take away and acknowledge what is not its own
+            no = {"op": "error", "seq": 0, "message": "another harness has taken over this agent"}
+            writer.write(json.dumps(no).encode() + b"\n")
+            return
         if self._writer is not None and self._writer is not writer:
             self._writer.transport.abort()
-        self._writer = writer
-        mine = asked.get("instance") == self.identity.instance
+        self._writer, self._harness = writer, str(asked.get("harness"))
         if not mine:  # another harness, or one that knows a former agent: what was asked before is nobody's
             for task in self._known.values():
                 task.cancel()

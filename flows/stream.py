@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import secrets
 import threading
 import time
 from collections import deque
@@ -81,6 +82,7 @@ class Agent:
         self._thread: threading.Thread | None = None
         self._last_seq = self._acked = 0
         self._buffer = b""
+        self._harness = secrets.token_hex(6)
         self._lost = "not connected"
         self._complaint = ""
         self._trips: deque[tuple[float, float]] = deque(maxlen=30)
@@ -226,7 +228,7 @@ class Agent:
 
     def _greet(self, channel: Channel, deadline: float) -> None:
         self._buffer = b""
-        channel.send(wire.hello(self.instance, self._last_seq))
+        channel.send(wire.hello(self._harness, self.instance, self._last_seq))
         until = min(deadline, time.monotonic() + SILENCE)
         greeting: wire.Hello | None = None
         messages: list[wire.Message] = []
@@ -236,6 +238,9 @@ class Agent:
                 raise ChannelClosed("the agent did not answer our hello")
             messages = self._read(channel, left)
             greeting = next((each for each in messages if isinstance(each, wire.Hello)), None)
+            refused = next((each for each in messages if isinstance(each, wire.Complaint)), None)
+            if refused is not None and greeting is None:
+                raise ProtocolError(f"{self.name}: {refused.message}")
         if greeting.protocol != wire.PROTOCOL:
             said = f"{self.name}: the agent speaks protocol {greeting.protocol}, we speak {wire.PROTOCOL}"
             raise ProtocolError(f"{said}; restart its pod")

@@ -212,9 +212,13 @@ _OPS: dict[str, type[Message]] = {
 }
 
 
-def hello(instance: str, last_seq: int) -> bytes:
-    """The first message of a session; `instance` is empty for an agent that we do not know yet."""
-    return _line(op="hello", protocol=PROTOCOL, instance=instance, last_seq=last_seq)
+def hello(harness: str, instance: str, last_seq: int) -> bytes:
+    """The first message of a session; `instance` is empty for an agent that we do not know yet.
+
+    Args:
+        harness: Who asks; only the one that asked last may resume.
+    """
+    return _line(op="hello", protocol=PROTOCOL, harness=harness, instance=instance, last_seq=last_seq)
 
 
 def batch(name: str, probes: Iterable[Probe]) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flows import stream
 from flows.errors import HarnessError
 from flows.model import Flow, Kind
 from flows.stream import Agent
@@ -38,6 +39,11 @@ def flow(port: int, **changes: Any) -> Flow:
 
 def scripted(**answers: list[dict[str, Any] | bytes]) -> Agent:
     """An agent whose far side gives these messages for these ops."""
+    return Agent("caller", far_side(**answers), patience=0.2)
+
+
+def far_side(**answers: list[dict[str, Any] | bytes]) -> Callable[[], Scripted]:
+    """Opens channels whose far side gives these messages for these ops."""
 
     def answer(sent: dict[str, Any]) -> Iterator[dict[str, Any] | bytes]:
         if sent["op"] == "ping":
@@ -45,7 +51,7 @@ def scripted(**answers: list[dict[str, Any] | bytes]) -> Agent:
         for each in answers.get(sent["op"], [GREETING] if sent["op"] == "hello" else []):
             yield {**each, "batch": sent["id"]} if isinstance(each, dict) and each["op"] == "end" else each
 
-    return Agent("caller", lambda: Scripted(answer), patience=0.2)
+    return lambda: Scripted(answer)
 
 
 def test_a_flow_without_a_record_is_a_probe_error() -> None:
@@ -87,12 +93,13 @@ def test_what_the_exec_wrote_to_stderr_is_quoted(serve: Serve) -> None:
     served.environment["EASTWEST_POD"] = "nobody"
     agent = Agent("caller", served.open_channel)
     with pytest.raises(HarnessError, match="no agent serves at @eastwest-agent-nobody"):
-        agent.connect(soon() - DEADLINE + 1)
+        agent.connect(soon() - DEADLINE + 6)
 
 
 def test_a_session_killed_in_the_middle_of_a_batch_loses_and_doubles_nothing(serve: Serve, port: int) -> None:
     server, caller = serve(ports=f"{port}/tcp"), serve("caller")
-    agent = caller.agent()
+    came_back: queue.Queue[str] = queue.Queue()
+    agent = caller.agent(came_back.put)
     met = threading.Event()
     with misbehaving(stays_silent, met) as silent:
         asked = agent.ask([flow(port, pod=server.pod), flow(silent), *[flow(port, pod=server.pod)] * 20], 0.5)
@@ -100,6 +107,7 @@ def test_a_session_killed_in_the_middle_of_a_batch_loses_and_doubles_nothing(ser
         caller.channels[-1].process.kill()
         verdicts = asked.result(soon())
     assert [verdict.kind for verdict in verdicts] == [Kind.ANSWERED, Kind.SILENT, *[Kind.ANSWERED] * 20]
+    assert "session ended" in came_back.get(timeout=20)
     assert agent.reconnects == 1
     assert len({verdict.nonce for verdict in verdicts}) == len(verdicts)
     journal = serve_journal(server)
@@ -163,10 +171,40 @@ def test_an_agent_that_was_stopped_asks_again_instead_of_reporting_silence(serve
     assert verdict.evidence.attempts == 2, verdict.evidence
 
 
-def test_a_new_harness_is_not_sent_what_the_former_one_asked(serve: Serve, port: int) -> None:
+def test_a_new_harness_takes_over_and_the_former_may_not_come_back(serve: Serve, port: int) -> None:
     served = serve("caller", ports=f"{port}/tcp")
     former = served.agent()
-    former.repeat([flow(port, pod=served.pod)], 0.5, 0.01).wait(3, soon())
+    repeat = former.repeat([flow(port, pod=served.pod)], 0.5, 0.01)
+    repeat.wait(3, soon())
     agent = served.agent()
+    with pytest.raises(HarnessError, match="another harness has taken over this agent"):
+        repeat.wait(1_000_000, soon())
     (verdict,) = agent.ask([flow(port, pod=served.pod)], 0.5).result(soon())
     assert verdict.kind is Kind.ANSWERED
+    assert agent.reconnects == 0
+
+
+def test_a_stream_without_heartbeats_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "SILENCE", 0.1)
+    came_back: queue.Queue[str] = queue.Queue()
+    agent = Agent("caller", far_side(), on_reconnect=came_back.put)
+    agent.connect(soon())
+    assert came_back.get(timeout=20) == "no sign of life from the agent for 0.1 s"
+    agent.close()
+
+
+def test_a_stream_that_cannot_be_opened_again_fails_what_is_asked(serve: Serve) -> None:
+    caller = serve("caller")
+    agent = Agent("caller", caller.open_channel, patience=5)
+    agent.connect(soon())
+    met = threading.Event()
+    with misbehaving(stays_silent, met) as silent:
+        asked = agent.ask([flow(silent)], 30)
+        assert met.wait(20)
+        caller.end()
+        (verdict,) = asked.result(soon())
+    assert verdict.kind is Kind.PROBE_ERROR
+    assert "no agent serves at" in verdict.evidence.detail
+    with pytest.raises(HarnessError, match="no connection to the agent in its pod"):
+        agent.journal(0, soon())
+    agent.close()

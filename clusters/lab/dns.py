@@ -20,7 +20,7 @@ import socket
 import ssl
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, cast
 
@@ -294,8 +294,15 @@ def in_cluster_client() -> Client:
     return Client(f"https://{f'[{host}]' if ':' in host else host}:{port}", token, tls)
 
 
-async def serve(client: Client, port: int, ready_port: int, host: str = "") -> None:
-    """Serve until SIGTERM or SIGINT (as PID 1 nothing else would end us)."""
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+async def serve(
+    client: Client, port: int, ready_port: int, host: str = "", announce: Callable[[str], None] = _say
+) -> None:
+    """Serve until SIGTERM or SIGINT (as PID 1 nothing else would end us); `announce` is told once we listen."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -303,8 +310,7 @@ async def serve(client: Client, port: int, ready_port: int, host: str = "") -> N
         server = Server(client)
         tasks = [asyncio.create_task(each.run()) for each in server.informers]
         ports = await server.listen(port, host), await server.serve_ready(ready_port, host)
-        sys.stdout.write(f"dns: serving {CLUSTER_DOMAIN} on port {ports[0]}, /ready on {ports[1]}\n")
-        sys.stdout.flush()
+        announce(f"dns: serving {CLUSTER_DOMAIN} on port {ports[0]}, /ready on {ports[1]}")
         tasks.append(asyncio.create_task(_until(stop)))
         done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:

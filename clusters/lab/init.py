@@ -19,16 +19,19 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from clusters.lab import addresses, fabric, pki, system
-from clusters.lab.client import Client
-from clusters.lab.settings import Message, Settings, say
+from clusters.lab.settings import Lines, Message, Settings, say
+
+if TYPE_CHECKING:
+    from clusters.lab.client import Client
 
 Body = Coroutine[Any, Any, None]
 """What a process of the lab runs in its event loop."""
+_CLIENT: Final = "clusters.lab.client"
 _API: Final = "clusters.lab.api.server"
 _CONTROLLERS: Final = "clusters.lab.controllers"
 _KUBELET: Final = "clusters.lab.node.kubelet"
@@ -54,15 +57,14 @@ class Init:
     """PID 1.
 
     Attributes:
-        lifeline: Read end of a pipe that ends when the supervisor does.
+        lifeline: Read end of a pipe that brings the authority and ends when the supervisor does.
         report: Write end of the pipe to the supervisor.
         timings: (step, seconds since the owner asked).
     """
 
     settings: Settings
-    authority: pki.Authority
     listener: socket.socket
-    lifeline: int
+    lifeline: Lines
     report: int
     timings: list[tuple[str, float]]
     core: dict[int, str] = field(default_factory=dict)
@@ -92,6 +94,7 @@ class Init:
 
     def _build(self) -> None:
         options = self.settings.options
+        gc.disable()  # nothing that an import makes is garbage
         system.make_mounts_private()
         system.mount("proc", "/proc", "proc")
         system.mount("tmpfs", "/run", "tmpfs", "mode=755")
@@ -100,37 +103,56 @@ class Init:
         self._mark("mounts")
         namespaces = fabric.build(options.nodes)
         self._mark("fabric")
-        inside = [_listen(address) for address in addresses.CONTROL_PLANE]
-        for module in (_API, _CONTROLLERS, _KUBELET, _HERALD):
-            importlib.import_module(module)
+        sockets = [self.listener, *(_listen(address) for address in addresses.CONTROL_PLANE)]
+        importlib.import_module(_CLIENT)
+        self._mark("client")
+        authority = self._authority()
+        self._mark("authority")
+        # The API server imports its own modules while we import everybody else's.
+        self._fork("api", lambda: importlib.import_module(_API).serve(sockets, authority, options, ready=_noted))
+        for each in sockets:
+            each.close()
+        herald, controllers = importlib.import_module(_HERALD), importlib.import_module(_CONTROLLERS)
+        kubelet = importlib.import_module(_KUBELET)
         gc.freeze()
         self._mark("preload")
-        server, controllers = importlib.import_module(_API), importlib.import_module(_CONTROLLERS)
-        kubelet, herald = importlib.import_module(_KUBELET), importlib.import_module(_HERALD)
-        sockets = [self.listener, *inside]
-        self._fork("api", lambda: server.serve(sockets, self.authority, options, ready=_noted))
-        self.listener.close()
-        for each in inside:
-            each.close()
-        trust = self.authority.ca_pem
-        self._fork("controllers", lambda: self._as_client(lambda to: controllers.run(to, ca_pem=trust)))
+        trust = authority.ca_pem
+        self._fork("controllers", lambda: self._as_client(lambda to: controllers.run(to, ca_pem=trust), authority))
         for index, namespace in enumerate(namespaces):
-            self._fork(f"node-{index}", self._node(kubelet.run, index), netns=namespace)
+            self._fork(f"node-{index}", self._node(kubelet.run, index, authority), netns=namespace)
             os.close(namespace)
         timeout = self.settings.ready_timeout
-        self._fork("herald", lambda: self._as_client(lambda client: herald.run(client, options, self._ready, timeout)))
-        self._mark("forks")
+        self._fork(
+            "herald",
+            lambda: self._as_client(lambda client: herald.run(client, options, self._ready, timeout), authority),
+        )
+        gc.enable()
 
-    def _node(self, run: Callable[..., Body], index: int) -> Callable[[], Body]:
-        return lambda: self._as_client(lambda client: run(client, index, self.settings.options))
+    def _authority(self) -> pki.Authority:
+        """What the supervisor made meanwhile.
+
+        Raises:
+            LabFailureError: The supervisor ended instead.
+        """
+        messages: list[Message] = []
+        while not messages:
+            messages = self.lifeline.read()
+            if self.lifeline.ended:
+                raise LabFailureError("the supervisor ended")
+        return authority_from_message(messages[0])
+
+    def _node(self, run: Callable[..., Body], index: int, authority: pki.Authority) -> Callable[[], Body]:
+        return lambda: self._as_client(lambda client: run(client, index, self.settings.options), authority)
 
     def _ready(self, facts: dict[str, str]) -> None:
         self._mark("ready")
         self._say({"ready": facts})
 
-    async def _as_client(self, body: Callable[[Client], Body]) -> None:
+    async def _as_client(self, body: Callable[[Client], Body], authority: pki.Authority) -> None:
+        from clusters.lab.client import Client
+
         url = f"https://{addresses.CONTROL_PLANE[0]}:{addresses.API_PORT}"
-        async with Client(url, self.authority.node_token, pki.client_tls(self.authority.ca_pem)) as client:
+        async with Client(url, authority.node_token, pki.client_tls(authority.ca_pem)) as client:
             await body(client)
 
     def _fork(self, name: str, body: Callable[[], Body], *, netns: int | None = None) -> None:
@@ -141,7 +163,7 @@ class Init:
         code = 1
         try:
             _become(name, self.logs / f"{name}.log")
-            os.close(self.lifeline)
+            os.close(self.lifeline.fd)
             if netns is not None:
                 fabric.become_node(netns)
             asyncio.run(body())
@@ -165,11 +187,11 @@ class Init:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._reap()
         poll = select.poll()
-        poll.register(self.lifeline, select.POLLIN)
+        poll.register(self.lifeline.fd, select.POLLIN)
         poll.register(wake, select.POLLIN)
         while True:
             ready = {fd for fd, _ in poll.poll(_LOG_ROUND * 1000)}
-            if self.lifeline in ready:
+            if self.lifeline.fd in ready:
                 return
             if wake in ready:
                 os.read(wake, 4096)
@@ -212,6 +234,16 @@ class Init:
                     log.truncate()
 
 
+def authority_to_message(authority: pki.Authority) -> Message:
+    """One message that `authority_from_message` reads back."""
+    return {**asdict(authority), "signing_secret": authority.signing_secret.hex()}
+
+
+def authority_from_message(message: Message) -> pki.Authority:
+    """The authority that `authority_to_message` wrote."""
+    return pki.Authority(**{**message, "signing_secret": bytes.fromhex(message["signing_secret"])})
+
+
 def _listen(address: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -232,6 +264,7 @@ def _become(name: str, log: Path) -> None:
     os.dup2(out, 2)
     os.close(out)
     faulthandler.enable()
+    gc.enable()
     level = logging.DEBUG if os.environ.get("EASTWEST_DEBUG") else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(name)s %(levelname)s %(message)s")
 

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from clusters.lab.pki import CONTEXT
 from flows.errors import PreparationError, UsageError
 
 
@@ -31,8 +32,6 @@ def check(path: Path) -> None:
         return
     if not os.access(path, os.R_OK | os.W_OK):
         raise PreparationError(f"--write-kubeconfig {path}: is not ours to write; name another file")
-    from clusters.lab.pki import CONTEXT  # brings a cryptography library, which `lab up` can do without
-
     others = ", ".join(sorted(_contexts(path) - {CONTEXT}))
     if others:
         raise UsageError(f"--write-kubeconfig {path}: has contexts of other clusters ({others}); name another file")

@@ -14,14 +14,13 @@ import secrets
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from typing import TYPE_CHECKING, Any
 
 from clusters.lab import addresses
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 CONTEXT = "eastwest-lab"
 """Name of the one context in the lab's kubeconfig."""
@@ -61,6 +60,12 @@ def make_authority(extra_sans: Iterable[str] = ()) -> Authority:
     Args:
         extra_sans: Further host names or addresses for the certificate.
     """
+    # Only the process that makes an authority pays for this import; every process of a lab imports this module.
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "eastwest-lab-ca")])
     usage = x509.KeyUsage(
@@ -107,6 +112,8 @@ def make_authority(extra_sans: Iterable[str] = ()) -> Authority:
 
 
 def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    from cryptography import x509
+
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -120,6 +127,8 @@ def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePub
 
 
 def _san(place: str) -> x509.GeneralName:
+    from cryptography import x509
+
     try:
         return x509.IPAddress(ipaddress.ip_address(place))
     except ValueError:

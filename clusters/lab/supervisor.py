@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from clusters.lab import pki, record, requirements, system
-from clusters.lab.init import Init
+from clusters.lab.init import Init, authority_to_message
 from clusters.lab.settings import Lines, Message, Settings, say
 from flows.errors import HarnessError, PreparationError
 
@@ -94,11 +94,6 @@ class Supervisor:
             signal.signal(each, lambda *_: None)
         listener = _listen(self._settings.port)
         port = listener.getsockname()[1]
-        authority = pki.make_authority()
-        self._kubeconfig = pki.kubeconfig(authority, f"https://127.0.0.1:{port}")
-        self._record = replace(self._record, port=port)
-        record.write(self._record, self._kubeconfig)
-        self._mark("authority")
         _enter()
         self._mark("namespaces")
         lifeline, self._lifeline = os.pipe2(os.O_CLOEXEC)
@@ -111,12 +106,19 @@ class Supervisor:
             os.dup2(null, 1)
             for fd in (null, self._lifeline, report, self._wake, waker):
                 os.close(fd)
-            Init(self._settings, authority, listener, lifeline, reporter, self._timings).run()
+            Init(self._settings, listener, Lines(lifeline), reporter, self._timings).run()
         self._handle = os.pidfd_open(self._init)
         self._reports = Lines(report)
         for fd in (lifeline, reporter):
             os.close(fd)
         listener.close()
+        # Init builds the fabric and imports meanwhile: on two cores the keys and the record cost no time.
+        authority = pki.make_authority()
+        self._kubeconfig = pki.kubeconfig(authority, f"https://127.0.0.1:{port}")
+        self._record = replace(self._record, port=port)
+        record.write(self._record, self._kubeconfig)
+        with contextlib.suppress(BrokenPipeError):  # init is dead already, and `mind` reads why
+            say(self._lifeline, authority_to_message(authority))
 
     def mind(self) -> None:
         """Wait for the owner, a signal, or the lab's own end, whichever comes first.

@@ -16,7 +16,9 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
-from clusters.lab.client import Object
+import aiohttp
+
+from clusters.lab.client import ApiError, Object
 from clusters.lab.node import images, mounts, probes
 from clusters.lab.node.archives import ImageError
 from clusters.lab.node.context import Patience, PodContext, first_of
@@ -137,7 +139,7 @@ class Runner:
                 message = f'failed to pull image "{name}": {error}'
                 never = self.spec.get("imagePullPolicy") == "Never"
                 self._wait("ErrImageNeverPull" if never else "ErrImagePull", message)
-                self._tell("Failed", message.capitalize(), warning=True)
+                self._tell("Failed", "F" + message.removeprefix("f"), warning=True)
                 if await self._pause(_PULL_SHOWN):
                     return None
                 if not never:
@@ -156,8 +158,8 @@ class Runner:
         while True:
             try:
                 return await self._compute(image)
-            except (ConfigError, ImageError) as error:
-                self._wait("CreateContainerConfigError", str(error))
+            except (ConfigError, ImageError, ApiError, aiohttp.ClientError, TimeoutError) as error:
+                self._wait("CreateContainerConfigError", str(error) or type(error).__name__)
                 self._tell("Failed", f"Error: {error}", warning=True)
                 if await self._pause(_CONFIG_RETRY):
                     return None
@@ -283,8 +285,8 @@ class Runner:
             asked = await probes.ask(hook, self._place(container), min(patience.left, 3600.0))
             if not asked.good:
                 self._tell("FailedPreStopHook", f"PreStopHook failed: {asked.words}", warning=True)
-        name = container.plan.image.stop_signal
-        container.signal(_stop_signal(name))
+        name = (self.spec.get("lifecycle") or {}).get("stopSignal") or container.plan.image.stop_signal
+        container.signal(_stop_signal(str(name)))
         while not container.ended.is_set():
             if self._stop.is_set():  # the pod itself has to go: its patience counts from here on
                 patience = self.context.patience

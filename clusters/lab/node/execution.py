@@ -6,15 +6,17 @@ What belongs here: pipes or a terminal around `joining.join`. What does not: web
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import signal
 import struct
 import termios
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
+from typing import Final
 
-from clusters.lab.node.joining import Target, join, open_terminal
+from clusters.lab.node.joining import JoinError, Target, join, open_terminal
 from clusters.lab.node.processes import PipeReader, Process, write_all
 
 
@@ -39,8 +41,17 @@ class Execution:
         Raises:
             JoinError: The container is gone, or the command is not there.
         """
-        if tty:
-            return await cls._on_terminal(target, command)
+        starting = asyncio.create_task(
+            cls._on_terminal(target, command) if tty else cls._on_pipes(target, command, stdin)
+        )
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:  # nobody wants it any more, but it may have begun
+            _ = keep(_abandon(starting))
+            raise
+
+    @classmethod
+    async def _on_pipes(cls, target: Target, command: Sequence[str], stdin: bool) -> Execution:
         own_in, its_in = -1, os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         if stdin:
             os.close(its_in)
@@ -72,6 +83,12 @@ class Execution:
             os.close(null)
         return cls(process, master, PipeReader(master, process.ended), None)
 
+    @property
+    def code(self) -> int:
+        """The exit code of a command that has ended, 128 + signal when it was killed."""
+        code = self.process.code
+        return code if code >= 0 else 128 - code
+
     async def write(self, data: bytes) -> bool:
         """Give it standard input; False when it reads no more."""
         return self._stdin >= 0 and await write_all(self._stdin, data)
@@ -99,14 +116,30 @@ class Execution:
         """Kill it if it still runs, wait for its end and close the streams; its exit code, 128 + signal when killed."""
         if not self.process.ended.is_set():
             self.kill()
-        code = await self.process.wait()
+        await self.process.wait()
         self.stdout.close()
         if self.stderr is not None:
             self.stderr.close()
             if self._stdin >= 0:
                 os.close(self._stdin)
         self._stdin = -1
-        return code if code >= 0 else 128 - code
+        return self.code
+
+
+_KEPT: Final[set[asyncio.Task[None]]] = set()
+
+
+def keep(work: Coroutine[object, object, None]) -> asyncio.Future[None]:
+    """Run something to its end even when whoever waits for it is cancelled; nobody has to wait."""
+    task = asyncio.create_task(work)
+    _KEPT.add(task)
+    task.add_done_callback(_KEPT.discard)
+    return asyncio.shield(task)
+
+
+async def _abandon(starting: asyncio.Task[Execution]) -> None:
+    with contextlib.suppress(JoinError, OSError):
+        await (await starting).close()
 
 
 async def run_command(target: Target, command: Sequence[str], deadline: float) -> tuple[int, str]:

@@ -149,8 +149,10 @@ def _gateway(address: str) -> str:
 def _inside(name: str, mac: str, pod_addresses: Sequence[str], node_namespace: str) -> list[str]:
     lines = [
         "link set lo up",
-        f"link add eth0 address {mac} mtu {MTU} type veth"
-        f" peer name {name} address {_HOST_MAC} mtu {MTU} netns {node_namespace}",
+        (
+            f"link add eth0 address {mac} mtu {MTU} type veth"
+            f" peer name {name} address {_HOST_MAC} mtu {MTU} netns {node_namespace}"
+        ),
         "link set eth0 up",
     ]
     for address in pod_addresses:

@@ -7,6 +7,7 @@ volumes' content.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -157,6 +158,7 @@ class Container:
         self.ended = asyncio.Event()
         self.exit = Exit(code=0)
         self.pid = 0
+        self._pidfd = -1
         self._process = process
         self._running = asyncio.Event()
         self._errors = b""
@@ -238,12 +240,17 @@ class Container:
                     finished = finished or "exit-code" in message
                     if "child-pid" in message:
                         self.pid = int(message["child-pid"])
+                        with contextlib.suppress(ProcessLookupError):
+                            self._pidfd = os.pidfd_open(self.pid)
                         waiting = asyncio.create_task(self._watch_for_command())
         finally:
             status.close()
             if waiting is not None:
                 waiting.cancel()
         code = await self._process.wait()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
         for pump in pumps:
             await pump
         code = code if code >= 0 else 128 - code
@@ -286,15 +293,13 @@ class Container:
 
     def signal(self, sig: signal.Signals) -> None:
         """Send a signal to its first process; as in any container, one that it does not handle does nothing."""
-        if self.pid and not self._process.ended.is_set():
-            try:
-                os.kill(self.pid, sig)
-            except ProcessLookupError:
-                return
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, sig)
 
     def kill(self) -> None:
         """End it now."""
-        if self.pid:
+        if self._pidfd >= 0:
             self.signal(signal.SIGKILL)
         else:
             self._process.send(signal.SIGKILL)

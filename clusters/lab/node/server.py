@@ -20,7 +20,7 @@ from aiohttp import WSMsgType, web
 from clusters.lab import addresses
 from clusters.lab.client import Object
 from clusters.lab.node.containers import Runner
-from clusters.lab.node.execution import Execution
+from clusters.lab.node.execution import Execution, keep
 from clusters.lab.node.joining import JoinError
 from clusters.lab.node.logs import Log, Query
 from clusters.lab.node.processes import PipeReader
@@ -163,18 +163,22 @@ async def _session(socket: web.WebSocketResponse, execution: Execution, wants: d
         await execution.process.wait()
 
     ending = asyncio.create_task(to_the_end())
-    code = 137
     try:
         if wants[_STDOUT]:  # tells clients at once that the session is open, as Kubernetes does
             with contextlib.suppress(ConnectionError):
                 await socket.send_bytes(bytes([_STDOUT]))
         await asyncio.wait({receiving, ending}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (receiving, ending, *pumps):
-            task.cancel()
-        await asyncio.gather(receiving, ending, *pumps, return_exceptions=True)
-        code = await execution.close()
-    await _finish(socket, exit_status(code))
+        # A task of its own: a client that hangs up cancels this handler, perhaps just here.
+        await keep(_close(execution, [receiving, ending, *pumps]))
+    await _finish(socket, exit_status(execution.code))
+
+
+async def _close(execution: Execution, tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await execution.close()
 
 
 async def _finish(socket: web.WebSocketResponse, status: Object) -> None:

@@ -48,7 +48,10 @@ def make_archive(path: Path, folder: Path, *, evil: str = "") -> Path:
     upper = {".wh.greeting": b"", "added": b"from the upper layer\n"}
     if evil:
         upper[evil] = b"escaped"
-    layers = [_layer({"doomed/old": b"old"}, folder), _layer({"doomed/.wh..wh..opq": b"", "doomed/new": b"new", **upper})]
+    layers = [
+        _layer({"doomed/old": b"old"}, folder),
+        _layer({"doomed/.wh..wh..opq": b"", "doomed/new": b"new", **upper}),
+    ]
     names = [f"blobs/sha256/{hashlib.sha256(each).hexdigest()}" for each in layers]
     config = json.dumps(
         {

@@ -97,7 +97,7 @@ class World:
         listed = await self.client.list(PODS, self.namespace, fieldSelector=f"metadata.name={name}")
         for each in listed["items"]:
             if ready(each.get("status") or {}):
-                return each  # type of JSON
+                return dict(each)
         since = listed["metadata"]["resourceVersion"]
         async for _, obj in self.client.watch(
             PODS, since=since, namespace=self.namespace, fieldSelector=f"metadata.name={name}"
@@ -105,6 +105,12 @@ class World:
             if obj["metadata"]["name"] == name and ready(obj.get("status") or {}):
                 return obj
         raise AssertionError(f"the watch of {name} ended")
+
+    def waiting(self, name: str, reason: str) -> Object:
+        """The `waiting` state of the first container, once it has this reason."""
+        pod = self.wait(name, lambda s: main_state(s).get("waiting", {}).get("reason") == reason)
+        state: Object = main_state(pod["status"])["waiting"]
+        return state
 
     def gone(self, name: str) -> Object:
         """The pod as it was when it left the API."""
@@ -172,17 +178,19 @@ class World:
         act: Callable[[aiohttp.ClientWebSocketResponse], Awaitable[None]] | None = None,
     ) -> Result:
         """Run a command in a container; `stdin` is sent and then half-closed."""
-        return self.run(self._exec(name, command, stdin, tty, container, act))
+        return self.run(self.session(name, command, stdin=stdin, tty=tty, container=container, act=act))
 
-    async def _exec(
+    async def session(
         self,
         name: str,
         command: tuple[str, ...],
-        stdin: bytes | None,
-        tty: bool,
-        container: str,
-        act: Callable[[aiohttp.ClientWebSocketResponse], Awaitable[None]] | None,
+        *,
+        stdin: bytes | None = None,
+        tty: bool = False,
+        container: str = "main",
+        act: Callable[[aiohttp.ClientWebSocketResponse], Awaitable[None]] | None = None,
     ) -> Result:
+        """`exec` for coroutines."""
         params = [("command", each) for each in command]
         params += [("container", container), ("stdout", "true"), ("stderr", "true"), ("tty", str(tty).lower())]
         params.append(("stdin", str(stdin is not None or act is not None).lower()))

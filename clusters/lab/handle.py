@@ -95,7 +95,7 @@ class Lab:
         except OSError as error:
             os.close(errors)
             raise PreparationError(f"lab: the supervisor cannot be started: {error}; is Python in place?") from None
-        if process.stdin is None or process.stdout is None:  # pragma: no cover - both were asked for
+        if process.stdin is None or process.stdout is None:  # both were asked for
             raise PreparationError("lab: the supervisor has no pipes; this is a fault of eastwest")
         lab = Lab(process, Lines(process.stdout.fileno()), errors, lab_id)
         try:

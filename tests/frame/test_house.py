@@ -5,20 +5,18 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-
-import pytest
 
 from tests.frame import tracked
 
 LONGEST = {"flows/agent.py": 500}
 """One file that must be one file, because it is what arrives in a pod."""
-LOCKS = tuple(path for path in tracked.files(".lock"))
 IN_ITS_OWN_MACHINE = {Path("tools/fresh-machine")}
 """Its paths are those of the Debian that it makes."""
 REGISTRIES = ("pypi" + r"\.org", "pythonhosted" + r"\.org", "npm" + r"js\.", "crates" + r"\.io", "golang" + r"\.org")
 MIRRORS = ("deb" + r"\.debian", "archive" + r"\.ubuntu", "ports" + r"\.ubuntu", "pkg" + r"\.dev", "maven" + r"\.org")
-PLACES = (r"(?<![\w}])/ro" + r"ot/", r"(?<![\w}])/ho" + r"me/", "/wo" + r"rk/", "/tmp" + r"/ew\b", "/opt/" + "wheels")
+PLACES = (r"(?<![\w}:])/ro" + r"ot/", r"(?<![\w}:])/ho" + r"me/", "/wo" + r"rk/", "/tmp" + r"/ew\b", "/opt/" + "wheels")
 FORBIDDEN = re.compile("|".join((*REGISTRIES, *MIRRORS, *PLACES)))
 WAVED_THROUGH = re.compile("# " + "noqa|# type: " + r"ignore|# pragma: " + "no cover|sleep\\(\\d+\\)  # wait")
 
@@ -34,24 +32,33 @@ def imports(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in found}
 
 
-@pytest.mark.parametrize("path", tracked.files(".py", "/bootstrap", "/lock", "/fresh-machine", ".ci/run"), ids=str)
-def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
-    limit = 60 if path.name == "conftest.py" else LONGEST.get(str(path), 400)
-    assert len(tracked.text(path).splitlines()) <= limit
+def test_a_file_can_be_read_in_one_sitting() -> None:
+    long = []
+    for path in tracked.files(".py", "/bootstrap", "/lock", "/fresh-machine", ".ci/run"):
+        lines = len(tracked.text(path).splitlines())
+        if lines > (60 if path.name == "conftest.py" else LONGEST.get(str(path), 400)):
+            long.append(f"{path}: {lines} lines")
+    assert long == []
 
 
-@pytest.mark.parametrize("path", tracked.files(), ids=str)
-def test_no_file_names_a_registry_or_a_place_on_a_machine(path: Path) -> None:
-    if path in IN_ITS_OWN_MACHINE:
-        return
-    found = [line.strip() for line in tracked.text(path).splitlines() if FORBIDDEN.search(line)]
-    assert found == [], f"{path}: names a package registry's host or a machine's own path"
+def lines_with(pattern: re.Pattern[str], paths: Iterable[Path]) -> list[str]:
+    """Where a pattern stands, as `file:line: text`."""
+    return [
+        f"{path}:{number}: {line.strip()}"
+        for path in paths
+        for number, line in enumerate(tracked.text(path).splitlines(), 1)
+        if pattern.search(line)
+    ]
 
 
-@pytest.mark.parametrize("path", tracked.files(".py"), ids=str)
-def test_no_check_is_waved_through(path: Path) -> None:
-    found = [line.strip() for line in tracked.text(path).splitlines() if WAVED_THROUGH.search(line)]
-    assert found == [], f"{path}: mend what the checker found, or change its settings in pyproject.toml with a reason"
+def test_no_file_names_a_registry_or_a_place_on_a_machine() -> None:
+    """A package registry's host, or a path that only one machine has, is nobody else's."""
+    assert lines_with(FORBIDDEN, set(tracked.files()) - IN_ITS_OWN_MACHINE) == []
+
+
+def test_no_check_is_waved_through() -> None:
+    """Mend what the checker found, or change its settings in pyproject.toml with a reason."""
+    assert lines_with(WAVED_THROUGH, tracked.files(".py")) == []
 
 
 def folders() -> list[Path]:
@@ -67,17 +74,20 @@ def introduction(folder: Path) -> str:
     return readme or (ast.get_docstring(ast.parse(source)) or "")
 
 
-@pytest.mark.parametrize("folder", folders(), ids=str)
-def test_a_newcomer_finds_a_beginning_in_every_folder(folder: Path) -> None:
-    """A README, a docstring, or a line about it in the introduction of the folder above."""
+def explained(folder: Path) -> bool:
+    """Whether the folder has an introduction, or the one above it names it (`folder/`)."""
     above = introduction(folder.parent) if folder.parent != Path() else tracked.text(Path("README.md"))
-    named = re.search(rf"(?<![\w/]){re.escape(folder.name)}/", above)
-    assert introduction(folder) or named, f"{folder}: needs a README.md, or `{folder.name}/` in the one above"
+    return bool(introduction(folder) or re.search(rf"(?<![\w/]){re.escape(folder.name)}/", above))
 
 
-@pytest.mark.parametrize("path", [each for each in tracked.files(".py") if each.name != "__init__.py"], ids=str)
-def test_a_module_says_what_it_holds(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(tracked.text(path))), f"{path}: no docstring"
+def test_a_newcomer_finds_a_beginning_in_every_folder() -> None:
+    """A README, a package's docstring, or a line about it in the introduction of the folder above."""
+    assert [str(folder) for folder in folders() if not explained(folder)] == []
+
+
+def test_a_module_says_what_it_holds() -> None:
+    modules = [path for path in tracked.files(".py") if path.name != "__init__.py" and path.parts[0] != "tests"]
+    assert [str(path) for path in modules if not ast.get_docstring(ast.parse(tracked.text(path)))] == []
 
 
 def test_the_agent_needs_nothing_but_python() -> None:
@@ -92,8 +102,9 @@ def test_what_the_bootstrap_reads_needs_nothing_but_python() -> None:
         assert imports(Path(name)) <= {*sys.stdlib_module_names, "__future__", *ours}
 
 
-@pytest.mark.parametrize("path", [each for each in tracked.files(".py") if each.parts[0] == "suites"], ids=str)
-def test_a_suite_uses_only_what_a_user_has(path: Path) -> None:
+def test_a_suite_uses_only_what_a_user_has() -> None:
     """What a suite can say, a user's own test can say: fixtures, flows, eastwest and pytest."""
     allowed = {"suites", "fixtures", "flows", "eastwest", "pytest", *sys.stdlib_module_names}
-    assert imports(path) <= allowed
+    suites = [path for path in tracked.files(".py") if path.parts[0] == "suites"]
+    assert suites
+    assert {str(path): imports(path) - allowed for path in suites if imports(path) - allowed} == {}

@@ -130,6 +130,15 @@ def install(config: pytest.Config) -> bool:
     return True
 
 
+def spare(config: pytest.Config) -> None:
+    """Let `--clean-alluredir` empty the folder once, by the controller: a worker that starts again would empty it too.
+
+    Call it in `pytest_cmdline_main` with `tryfirst`: a worker reads the command line anew and configures after that.
+    """
+    if hasattr(config, "workerinput"):
+        config.option.clean_alluredir = False
+
+
 def active() -> bool:
     """Whether Allure results are being written in this process."""
     return _writer() is not None or any(isinstance(each, Redacting) for each in _plugins())

@@ -22,6 +22,10 @@ from reports.results import TestRecord
 
 RECORD = TestRecord.from_json(Path({record!r}).read_text())
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    allure.spare(config)
+
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     allure.install(config)
@@ -104,6 +108,17 @@ def test_no_secret_reaches_allure_junit_or_the_terminal(pytester: pytest.Pyteste
     assert any("«redacted»" in each for each in written)
     # The closing list of pytest's own repeats the message; the source line of the test is its author's.
     assert "s3cr3t-printed\n" not in text.replace('print("password: s3cr3t-printed")', "")
+
+
+def test_a_worker_that_starts_again_takes_no_results_away(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(PLUGIN.format(record=str(pytester.path / "record.json")))
+    (pytester.path / "record.json").write_text(samples.leak().to_json())
+    pytester.makepyfile(test_world="import os\ndef test_a(): ...\ndef test_b(): os._exit(1)\ndef test_c(): ...")
+    folder = pytester.mkdir("allure")
+    (folder / "of-a-former-run").touch()
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "1", "--alluredir", folder, "--clean-alluredir")
+    assert {"test_a", "test_c"} <= set(_results(folder))
+    assert not (folder / "of-a-former-run").exists()
 
 
 def test_without_alluredir_nothing_is_written_and_nothing_breaks(pytester: pytest.Pytester) -> None:

@@ -6,9 +6,7 @@ What belongs here: names, the host's own Python as an image, users of an image. 
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
-import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +30,8 @@ _ETC: Final = (
     "protocols",
     "services",
 )
+_FOLDERS: Final = ("/etc", "/home", "/mnt", "/opt", "/opt/eastwest", "/run", "/srv", "/var", "/var/lib", "/var/run")
+"""Made before anything is mounted below them: bubblewrap itself makes parents that only their owner may enter."""
 _USERS: Final = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 _GROUPS: Final = "root:x:0:\nnogroup:x:65534:\n"
 
@@ -108,7 +108,8 @@ def resolve(name: str, options: LabOptions) -> Image:
             return _given(name, Path(path), options)
     bare = repository(name)
     if bare == "eastwest/dns" or bare.endswith("/eastwest/dns"):
-        return _host_python(name, [options.source, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+        libraries = [each for each in sys.path if Path(each).name in {"site-packages", "dist-packages"}]
+        return _host_python(name, [options.source, *libraries])
     if bare.rpartition("/")[2] == "python":
         return _host_python(name, [])
     raise ImageError(
@@ -123,7 +124,8 @@ def _host_python(name: str, sources: list[str]) -> Image:
     interpreter = Path(sys.base_prefix, "bin", f"python{version}")
     if not interpreter.exists():
         raise ImageError(f'image "{name}": {interpreter} is missing; run eastwest with a complete Python installation')
-    mounts = ["--ro-bind", "/usr", "/usr"]
+    mounts = [part for folder in _FOLDERS for part in ("--perms", "0755", "--dir", folder)]
+    mounts += ["--ro-bind", "/usr", "/usr"]
     roots = [Path("/bin"), Path("/sbin"), *sorted(Path("/").glob("lib*"))]
     for root in roots:
         if root.is_symlink():
@@ -227,8 +229,3 @@ def home_of(image: Image, uid: int) -> str:
     """The home folder of a user of the image; `/` when it has none, as container engines do."""
     entry = _entry(image, str(uid))
     return entry[5] if entry else "/"
-
-
-def launchable(folder: str) -> bool:
-    """Whether an overlay can be told this folder: commas and colons separate its options."""
-    return not set(folder) & set(",:\\") and os.access(folder, os.R_OK | os.X_OK)

@@ -103,7 +103,7 @@ class Kubelet:
             node.threads.shutdown(wait=False, cancel_futures=True)
 
     def _find(self, namespace: str, pod: str, container: str) -> Runner | None:
-        for worker in self._workers.values():
+        for worker in reversed(list(self._workers.values())):  # a namesake that is still ending comes later
             meta = worker.context.pod["metadata"]
             if (meta["namespace"], meta["name"]) == (namespace, pod) and container in worker.runners:
                 return worker.runners[container]

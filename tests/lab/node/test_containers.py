@@ -175,8 +175,7 @@ def test_a_deleted_pod_gets_sigterm_then_sigkill_after_its_grace(world: World, s
     name = world.pod({"terminationGracePeriodSeconds": 1, "containers": [world.python(script)]})
     world.wait(name, running)
     world.printed(name, "up")
-    world.delete(name)
-    assert main_state(world.gone(name)["status"])["terminated"]["exitCode"] == code
+    assert main_state(world.end(name)["status"])["terminated"]["exitCode"] == code
 
 
 def test_pre_stop_runs_before_sigterm(world: World) -> None:
@@ -189,8 +188,7 @@ def test_pre_stop_runs_before_sigterm(world: World) -> None:
     name = world.pod({"containers": [world.python(script, lifecycle=hook)]})
     world.wait(name, running)
     world.printed(name, "up")
-    world.delete(name)
-    assert main_state(world.gone(name)["status"])["terminated"]["exitCode"] == 9
+    assert main_state(world.end(name)["status"])["terminated"]["exitCode"] == 9
 
 
 def test_a_failed_liveness_probe_restarts_the_container(world: World) -> None:

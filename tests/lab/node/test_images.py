@@ -92,5 +92,4 @@ def test_an_unknown_image_fails_to_pull_and_names_the_option(world: World) -> No
         state = world.waiting(name, reason)
         assert "--image corp.example/app:7=PATH" in state["message"]
     assert "--image corp.example/app:7=PATH" in world.events(name, "Failed")[0]
-    world.delete(name)
-    world.gone(name)
+    world.end(name)

@@ -112,14 +112,13 @@ class World:
         state: Object = main_state(pod["status"])["waiting"]
         return state
 
-    def gone(self, name: str) -> Object:
-        """The pod as it was when it left the API."""
-        return self.run(self._gone(name))
+    def end(self, name: str) -> Object:
+        """Delete the pod; how it was when it left the API."""
+        return self.run(self._end(name))
 
-    async def _gone(self, name: str) -> Object:
-        listed = await self.client.list(PODS, self.namespace, fieldSelector=f"metadata.name={name}")
-        assert listed["items"], f"{name} was gone before anybody looked"
-        since = listed["metadata"]["resourceVersion"]
+    async def _end(self, name: str) -> Object:
+        since = (await self.client.list(PODS, self.namespace))["metadata"]["resourceVersion"]
+        await self.client.delete(PODS, name, self.namespace)
         async for event, obj in self.client.watch(PODS, since=since, namespace=self.namespace):
             if event == "DELETED" and obj["metadata"]["name"] == name:
                 return obj

@@ -100,7 +100,7 @@ def verify(
     arguments += ["--alluredir", f"{out}/allure-results", "--clean-alluredir", f"--junitxml={out}/junit.xml"]
     number = workers if workers >= 0 else _workers(targets)
     if number:
-        arguments += ["-n", str(number), "--dist", "loadgroup"]
+        arguments += ["-n", str(number), "--dist", "loadfile"]
     for flag, value in (
         ("-k", expression),
         ("--kubeconfig", kubeconfig),

@@ -165,23 +165,20 @@ class Matrix:
     def render(self, width: int = 80) -> str:
         """Expected, observed and difference side by side, with a legend of the columns; at most `width` wide."""
         label = max((len(row) for row in self.rows), default=0)
-        per_block = max(1, (width - label - 8) // 6)
+        per_block = max(1, (width - label - 8 + 3) // 6)
         parts = [self._block(chunk, offset, label) for offset, chunk in _chunks(self.columns, per_block)]
         return "\n".join([*parts, LEGEND, *self.notes])
 
     def _block(self, columns: Sequence[str], offset: int, label: int) -> str:
-        numbers = " ".join(_number(offset + index) for index in range(len(columns)))
-        head = f"{'':{label}}  {numbers} │ {numbers} │ {numbers}"
-        span = len(numbers)
-        words = [word[:span] for word in ("expected", "observed", "difference")]
-        names = f"{'':{label}}  " + " │ ".join(f"{word:{span}}" for word in words)
-        lines = [names, head]
+        numbers = [_number(offset + index) for index in range(len(columns))]
+        span = 2 * len(columns) - 1
+        lines = [_line(label, "", _TITLES, span), _line(label, "", [" ".join(numbers)] * 3, span)]
         for row in self.rows:
             cells = [self.cell(row, column) for column in columns]
             blocks = [" ".join(mark(cell) if cell else " " for cell in cells) for mark in _MARKS]
-            lines.append(f"{row:{label}}  {' │ '.join(blocks)}")
-        legend = [f"{_number(offset + index)} {column}" for index, column in enumerate(columns)]
-        return "\n".join([*lines, *("  " + line for line in legend)])
+            lines.append(_line(label, row, blocks, span))
+        legend = [f"  {number} {column}" for number, column in zip(numbers, columns, strict=True)]
+        return "\n".join([*lines, *legend])
 
     def record(self) -> dict[str, Any]:
         """The matrix as it stands in `results.json`."""
@@ -217,6 +214,15 @@ _MARKS: tuple[Callable[[Cell], str], ...] = (
     lambda cell: cell.observed_mark,
     lambda cell: cell.difference_mark,
 )
+
+
+_TITLES = ("expected", "observed", "difference")
+
+
+def _line(label: int, name: str, blocks: Sequence[str], span: int) -> str:
+    """A row's name and its three blocks, each as wide as its marks or its title."""
+    wide = [f"{block:{max(span, len(title))}}" for block, title in zip(blocks, _TITLES, strict=True)]
+    return f"{name:{label}}  {' │ '.join(wide)}".rstrip()
 
 
 def column_of(flow: Flow) -> str:

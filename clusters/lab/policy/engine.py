@@ -7,6 +7,7 @@ What belongs here: informers, attachments, when to program. What does not: meani
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import Final
@@ -74,9 +75,12 @@ class Dataplane:
             asyncio.create_task(informer.run(), name=f"informer-{resource.plural}")
             for resource, informer in self._informers.items()
         ]
-        async with asyncio.timeout(SYNC_DEADLINE):
-            await asyncio.gather(*(each.synced.wait() for each in self._informers.values()))
-        await self._program()
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._cancel)
+            async with asyncio.timeout(SYNC_DEADLINE):
+                await asyncio.gather(*(each.synced.wait() for each in self._informers.values()))
+            await self._program()
+            undo.pop_all()
 
     async def run(self) -> None:
         """Keep the kernel up to date until cancelled.
@@ -90,20 +94,34 @@ class Dataplane:
             for task in done:
                 task.result()
         finally:
-            for task in (follow, *self._tasks):
-                task.cancel()
+            follow.cancel()
+            self._cancel()
             await asyncio.gather(follow, *self._tasks, return_exceptions=True)
+
+    def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
 
     async def attach(self, pod: Object, interface: str, addresses: list[str]) -> None:
         """Return once the pod's chains are in force; call before the pod may send a packet.
 
         Args:
             pod: The API object; its labels count until the informer has a newer one.
-            interface: The node's end of its veth.
+            interface: The node's end of its veth; empty for a pod in the node's own network, which no policy guards.
             addresses: What it was given, primary family first.
+
+        Raises:
+            KernelError: The kernel refused; the pod is not attached.
         """
-        self._attached[pod["metadata"]["uid"]] = (interface, tuple(addresses), pod)
-        await self._program()
+        if not interface:
+            return
+        uid = pod["metadata"]["uid"]
+        self._attached[uid] = (interface, tuple(addresses), pod)
+        try:
+            await self._program()
+        except system.KernelError:
+            self._attached.pop(uid, None)  # the pod will not start, and must not spoil the next change
+            raise
 
     async def detach(self, uid: str) -> None:
         """Return once nothing of the pod is left in the kernel; unknown uids are none."""

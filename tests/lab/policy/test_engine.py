@@ -127,6 +127,15 @@ def test_attach_returns_once_the_pod_is_guarded(monkeypatch: pytest.MonkeyPatch)
     _play(monkeypatch, scenario, (NETWORK_POLICIES, _policy("deny", DENY)))
 
 
+def test_pod_of_the_nodes_own_network_is_not_guarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(_api: Api, plane: Dataplane, kernel: Kernel) -> None:
+        await kernel.next()
+        await plane.attach(_pod("a"), "", ["172.31.0.11"])
+        assert (plane.snapshot().attachments, kernel.scripts.empty()) == ((), True)
+
+    _play(monkeypatch, scenario, (NETWORK_POLICIES, _policy("deny", DENY)))
+
+
 def test_detach_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(_api: Api, plane: Dataplane, kernel: Kernel) -> None:
         await kernel.next()
@@ -196,6 +205,7 @@ def test_kernel_that_refuses_everything_is_an_error(monkeypatch: pytest.MonkeyPa
         kernel.refusals = 2
         with pytest.raises(system.KernelError, match="not permitted"):
             await plane.attach(_pod("a"), "ew1", ["10.244.0.2"])
+        assert plane.snapshot().attachments == ()
 
     _play(monkeypatch, scenario, (NETWORK_POLICIES, _policy("deny", DENY)))
 

@@ -431,8 +431,7 @@ class Resolver:
                 data = await loop.sock_recv(sock, 4096)
                 with contextlib.suppress(ValueError):
                     number, code, found = dns_answer(data)
-                    if number in {first, second}:
-                        seen[number] = (code, found)
+                    seen[number] = (code, found)
             return [seen[number] for number in (first, second) if number in seen]
 
 

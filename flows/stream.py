@@ -84,7 +84,7 @@ class Agent:
         self._buffer = b""
         self._harness = secrets.token_hex(6)
         self._lost = "not connected"
-        self._complaint = ""
+        self._complaint = self._trouble = ""
         self._trips: deque[tuple[float, float]] = deque(maxlen=30)
         self._pings: dict[str, float] = {}
         self._ping_numbers = itertools.count(1)
@@ -105,7 +105,7 @@ class Agent:
             self.changed.wait_for(lambda: self._trips or self._lost, max(0.0, deadline - time.monotonic()) + 1)
             if self._trips and not self._lost:
                 return
-            reason = self._lost or "it did not say hello within the deadline"
+            reason = self._lost or self._trouble or "it did not say hello within the deadline"
         self.close()
         raise HarnessError(f"{self.name}: no connection to the agent in its pod", detail=reason)
 
@@ -219,7 +219,7 @@ class Agent:
                     channel.close()
                 if isinstance(error, ProtocolError):
                     raise
-                reason = str(error)
+                reason = self._trouble = str(error)
                 closing.wait(pause)
                 pause = min(2 * pause, 1.0)
             else:

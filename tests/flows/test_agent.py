@@ -7,12 +7,14 @@ import json
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import certifi
 import pytest
 
 from flows.model import Flow, Kind, Protocol
+from flows.stream import Agent
 from tests.flows.pipes import DEADLINE, Behaviour, Served, closes, misbehaving, resets, says, soon, stays_silent
 
 Serve = Callable[..., Served]
@@ -23,13 +25,35 @@ def flow(port: int, protocol: str = "tcp", **changes: Any) -> Flow:
     return Flow(protocol=Protocol(protocol), **values)
 
 
+@pytest.fixture(scope="module")
+def caller() -> Iterator[Agent]:
+    """One agent for all that need no more than a caller."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EASTWEST_CA", certifi.where())
+        served = Served("caller")
+    yield served.agent()
+    served.close()
+
+
+@pytest.fixture(scope="module")
+def echoing() -> Iterator[tuple[str, int]]:
+    """Pod and port of one agent that answers all that only need an answer."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    served = Served("server", f"{port}/tcp,{port}/udp")
+    yield served.pod, port
+    served.close()
+
+
 @pytest.mark.parametrize("protocol", ["tcp", "udp", "http"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1"])
-def test_the_right_pod_answers_with_nonce_and_peer(serve: Serve, port: int, protocol: str, host: str) -> None:
-    served = serve(ports=f"{port}/tcp,{port}/udp")
-    (verdict,) = served.agent().ask([flow(port, protocol, host=host, pod=served.pod)], 2).result(soon())
+def test_the_right_pod_answers_with_nonce_and_peer(
+    caller: Agent, echoing: tuple[str, int], protocol: str, host: str
+) -> None:
+    pod, port = echoing
+    (verdict,) = caller.ask([flow(port, protocol, host=host, pod=pod)], 2).result(soon())
     assert verdict.kind is Kind.ANSWERED, verdict
-    assert verdict.evidence.answered_by == served.pod
+    assert verdict.evidence.answered_by == pod
     assert verdict.evidence.peer_seen == verdict.evidence.local
     assert verdict.evidence.phase == "done"
 
@@ -78,24 +102,14 @@ MISBEHAVED = [
 
 
 @pytest.mark.parametrize(("behaviour", "protocol", "kind"), MISBEHAVED)
-def test_what_a_server_does_is_told_apart(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour, protocol: str, kind: Kind
-) -> None:
-    monkeypatch.setenv("EASTWEST_CA", certificates())
+def test_what_a_server_does_is_told_apart(caller: Agent, behaviour: Behaviour, protocol: str, kind: Kind) -> None:
     with misbehaving(behaviour) as port:
-        (verdict,) = serve("caller").agent().ask([flow(port, protocol)], 0.5).result(soon())
+        (verdict,) = caller.ask([flow(port, protocol)], 0.5).result(soon())
     assert verdict.kind is kind, verdict
 
 
-def certificates() -> str:
-    """Any file of certificates that this Python comes with."""
-    import certifi
-
-    return certifi.where()
-
-
-def test_a_port_without_a_listener_refuses_and_rejects(serve: Serve, port: int) -> None:
-    verdicts = serve("caller").agent().ask([flow(port), flow(port, "udp")], 2).result(soon())
+def test_a_port_without_a_listener_refuses_and_rejects(caller: Agent, port: int) -> None:
+    verdicts = caller.ask([flow(port), flow(port, "udp")], 2).result(soon())
     assert [verdict.kind for verdict in verdicts] == [Kind.REFUSED, Kind.REJECTED]
     assert verdicts[1].evidence.icmp == "3/3 from 127.0.0.1"
 

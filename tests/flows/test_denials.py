@@ -114,3 +114,12 @@ def test_a_second_connection_and_its_address_are_reported(server: Served, caller
     assert verdict.evidence.attempts == 2, server.pod
     assert len(set(verdict.evidence.local.split(", "))) == 2
     assert verdict.evidence.phase == "connect"
+
+
+def test_a_journal_whose_listeners_cannot_be_reached_proves_nothing(server: Served, denying: Namespace) -> None:
+    """Some of the server's ports are denied even to itself: their control flows never arrive."""
+    assert not server.agent().journal(0, soon()).control
+    reachable = Served("open", "9100/tcp,9100/udp", denying.prefix)
+    journal = reachable.agent().journal(0, soon())
+    reachable.close()
+    assert journal.control

@@ -116,7 +116,9 @@ class PipeReader:
         while True:
             final = self._ended is not None and self._ended.is_set()
             try:
-                return os.read(self._fd, CHUNK)
+                data = os.read(self._fd, CHUNK)
+                await asyncio.sleep(0)  # a writer that never rests must not keep everybody else waiting
+                return data
             except BlockingIOError:
                 if final:
                     return b""

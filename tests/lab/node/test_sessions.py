@@ -126,3 +126,10 @@ def test_two_sessions_at_once_do_not_mix(world: World, sleeper: str) -> None:
         return [each.stdout for each in await asyncio.gather(*runs)]
 
     assert world.run(both()) == [str(n).encode() * 200_000 for n in range(4)]
+
+
+def test_a_container_that_never_stops_writing_keeps_nobody_waiting(world: World) -> None:
+    name = world.pod({"containers": [{"name": "main", "image": "python:3", "command": ["yes"]}]})
+    world.wait(name, running)
+    assert world.exec(name, "echo", "served").stdout == b"served\n"
+    world.delete(name, grace=0)

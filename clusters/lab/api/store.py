@@ -136,7 +136,7 @@ class Store:
         encoded = json.dumps(obj, separators=(",", ":"), ensure_ascii=False).encode()
         self._db.execute("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)", (revision, kind, *place, change, encoded))
         self.revision = revision
-        if revision % _COMPACT_EVERY == 0:
+        if revision % min(_COMPACT_EVERY, self._keep) == 0:
             self.compact(revision - self._keep)
         return Entry(revision, kind, *place, obj, encoded)
 

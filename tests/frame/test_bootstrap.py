@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -197,16 +198,19 @@ def test_a_command_that_hangs_is_ended() -> None:
 
 
 @pytest.mark.usefixtures("commands")
-def test_a_second_bootstrap_waits_for_the_first(checkout: Path) -> None:
-    """The first ends while the second waits; the second then finds everything ready."""
+def test_others_wait_for_the_first(checkout: Path) -> None:
+    """Both get in only after the first has let go."""
     script = (
-        "import sys, pathlib; from tools import bootstrap; bootstrap.CHECKOUT = pathlib.Path(sys.argv[1])\n"
-        "with bootstrap.alone(): print('in', flush=True)\n"
+        "import sys, pathlib, time; from tools import bootstrap; bootstrap.CHECKOUT = pathlib.Path(sys.argv[1])\n"
+        "with bootstrap.alone(): print(time.monotonic(), flush=True)\n"
     )
     command = [sys.executable, "-u", "-c", script, str(checkout)]
+    others: list[subprocess.Popen[str]] = []
     with bootstrap.alone():
-        second = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True)
-        assert second.stdout is not None
-        assert second.stdout.readline().startswith("bootstrap: waiting")
-    output, _ = second.communicate(timeout=30)
-    assert output == "in\n"
+        for _ in range(2):
+            other = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True)
+            assert other.stdout is not None
+            assert other.stdout.readline().startswith("bootstrap: waiting")
+            others.append(other)
+        released = time.monotonic()
+    assert all(float(other.communicate(timeout=30)[0]) >= released for other in others)

@@ -116,12 +116,7 @@ class KindProvider:
         unknown = sorted(set(self._profile.addons) - {"calico"})
         if unknown:
             raise UsageError(f"profile {self._profile.name}: unknown add-on 'addons.{unknown[0]}'; there is: calico")
-        self._kind = find(
-            "kind", self._options.kind_bin, "--kind-bin", "install it (kind.sigs.k8s.io) or name it with --kind-bin"
-        )
-        self._kubectl = find(
-            "kubectl", self._options.kubectl_bin, "--kind-kubectl-bin", "install it or name it with --kind-kubectl-bin"
-        )
+        self._find_tools()
         for archive in self._archives():
             if not os.access(archive, os.R_OK):
                 raise UsageError(f"image archive {archive}: cannot be read; give a file that `docker save` wrote")
@@ -138,6 +133,28 @@ class KindProvider:
                 detail=f"or delete it: kind delete cluster --name {self._name}",
             )
         return manifest
+
+    def _find_tools(self) -> None:
+        self._kind = find(
+            "kind", self._options.kind_bin, "--kind-bin", "install it (kind.sigs.k8s.io) or name it with --kind-bin"
+        )
+        self._kubectl = find(
+            "kubectl", self._options.kubectl_bin, "--kind-kubectl-bin", "install it or name it with --kind-kubectl-bin"
+        )
+
+    def adopt(self) -> None:
+        """Take over the cluster of this name that an earlier run of ours kept, so that `down` deletes it.
+
+        Raises:
+            UsageError: No run of ours kept a cluster of this name; names those there are.
+        """
+        if not self._kubeconfig.is_file():
+            known = sorted(each.stem for each in self._kubeconfig.parent.glob("*.kubeconfig"))
+            hint = f"there are {', '.join(known)}" if known else "there is none"
+            raise UsageError(f"cluster {self._name!r}: not one that eastwest keeps; {hint}")
+        self._find_tools()
+        self._engine = Engine()
+        self._made = True
 
     def _archives(self) -> list[str]:
         listed = os.environ.get("EASTWEST_IMAGES", "").split(os.pathsep)
@@ -252,7 +269,7 @@ class KindProvider:
                     with self._engine.thawing(self._name):
                         self._kind_delete()
                 except CommandError as error:
-                    words = error.message
+                    words = _reason(error)
                 if self._left():
                     with contextlib.suppress(CommandError):
                         self._engine.remove(self._name)
@@ -301,4 +318,4 @@ def _condition(obj: dict[str, Any], kind: str) -> bool:
 def _reason(error: CommandError) -> str:
     """Kind's own reason in the first line, not the last line of pytest-kind's traceback."""
     said = [line.strip() for line in error.output.splitlines() if line.startswith("ERROR: ")]
-    return f"kind create cluster: {said[-1].removeprefix('ERROR: ')}" if said else error.message
+    return f"kind: {said[-1].removeprefix('ERROR: ')}" if said else error.message

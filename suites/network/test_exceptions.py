@@ -10,6 +10,8 @@ from flows.model import Kind, exactly
 from suites.network.manifests import DNS, block, labelled, network_policy, pods, tcp
 
 CALLER = labelled(app="caller")
+UNREADY_AFTER = 5.0
+"""Seconds after which a pod whose probes fail is surely not ready: three failures, one a second, and a margin."""
 
 
 def test_dns_exception_present(policy: Policies, matrix: MatrixAsker) -> None:
@@ -72,3 +74,14 @@ def test_kubernetes_api_still_reached(policy: Policies, matrix: MatrixAsker, wor
     caller      .                          X            X
     peer        .                          .            .
     """)
+
+
+def test_kubelet_still_probes(policy: Policies, matrix: MatrixAsker, server: Actor) -> None:
+    """Under a default deny both ways the node still reaches its pods: they stay ready."""
+    policy(network_policy("deny-both", types=["Ingress", "Egress"]))
+    matrix.becomes("""
+                server:8080  peer:8080  scraper:8080
+    caller      X            X          X
+    intruder    X            X          .
+    """)
+    assert server.stays_ready(UNREADY_AFTER), "server: expected to stay ready, but the kubelet's probes do not get in"

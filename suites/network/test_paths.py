@@ -67,3 +67,12 @@ def test_same_node_and_other_node(
     caller      X            -            .
     intruder    X            X            .
     """)
+
+
+def test_own_service(matrix: MatrixAsker) -> None:
+    """A pod reaches itself through its own Service."""
+    matrix.becomes("""
+                server:8080@service-ip  server:8080/udp@service-ip  peer:8080@service-ip
+    server      .                       .                           .
+    peer        .                       .                           .
+    """)

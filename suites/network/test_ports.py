@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
-from suites.network.manifests import Object, labelled, network_policy, pods, spaces, tcp, udp
+from suites.network.manifests import Object, expression, labelled, network_policy, pods, spaces, tcp, udp
 
 SERVER = labelled(app="server")
 
@@ -36,7 +36,7 @@ def test_ingress_port(
     """An ingress rule opens the port and protocol that it names, to everybody, and no other."""
     policy(opens(port))
     matrix.becomes(f"""
-                server:8080  server:9090  server:8080/udp  peer:9090
+                server:8080  server:9090  server:8080/udp  peer:9091
     caller      {http}       {metrics}    {datagram}       .
     intruder    {http}       {metrics}    {datagram}       .
     """)
@@ -95,8 +95,30 @@ def test_scraper_still_reaches_metrics(policy: Policies, matrix: MatrixAsker) ->
     rules = [{"from": [scraper], "ports": [tcp("metrics")]}]
     policy(network_policy("metrics-in", types=["Ingress"], ingress=rules))
     matrix.becomes("""
-                server:9090  server:8080  peer:9090  peer:8080
+                server:9090  server:8080  peer:9091  peer:8080
     scraper     .            X            .          X
     intruder    X            X            X          X
     caller      X            X            X          X
+    """)
+
+
+def test_named_port_differs_per_pod(policy: Policies, matrix: MatrixAsker) -> None:
+    """A port's name is resolved on each pod by itself: the same rule opens another number on another pod."""
+    rules = [{"ports": [tcp("metrics")]}]
+    policy(network_policy("metrics-in", selects=expression("role", "In", "server", "prometheus"), ingress=rules))
+    matrix.becomes("""
+                server:9090  server:8080  peer:9091  peer:8080
+    caller      .            X            .          X
+    intruder    .            X            .          X
+    """)
+
+
+def test_named_egress_port_differs_per_pod(policy: Policies, matrix: MatrixAsker) -> None:
+    """A named egress port means, for each pod that is called, the number that this pod gives the name."""
+    rules = [{"ports": [tcp("metrics")]}]
+    policy(network_policy("metrics-out", selects=labelled(app="caller"), types=["Egress"], egress=rules))
+    matrix.becomes("""
+                server:9090  server:8080  peer:9091  peer:8080
+    caller      .            X            .          X
+    intruder    .            .            .          .
     """)

@@ -107,6 +107,7 @@ def test_empty_namespace_selector(policy: Policies, matrix: MatrixAsker) -> None
     [
         pytest.param(expression("app", "In", "caller", "nobody"), ".", "X", id="in"),
         pytest.param(expression("app", "NotIn", "peer"), ".", "X", id="not-in"),
+        pytest.param(expression("eastwest.dev/vip", "NotIn", "yes"), ".", ".", id="not-in-without-the-key"),
         pytest.param(expression("eastwest.dev/vip", "Exists"), "X", "X", id="exists-on-nobody"),
         pytest.param(expression("role", "Exists"), ".", ".", id="exists"),
         pytest.param(expression("eastwest.dev/vip", "DoesNotExist"), ".", ".", id="does-not-exist"),

@@ -1,0 +1,110 @@
+"""Every broken data plane against the suite: each must be caught by the tests that its entry names.
+
+`python -m tools.mutants [NAME…]` runs, for each mutant of the lab, first the tests named for it, then, if none of them
+caught it, the whole network suite. A mutant is caught when a test fails with a verdict that differs, not when something
+could not be told. The exit code is 1 when one survives, or is caught only by tests that its entry does not name.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clusters.lab.mutants import MUTANTS, Mutant
+from clusters.lab.mutants import get as known
+from flows.errors import UsageError
+from reports import results
+
+DEADLINE = 420.0
+"""Seconds for one run of the suite against a mutant; the slowest mutants let every convergence run into its timeout."""
+SUITE = "suites/network"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catch:
+    """How a mutant fared.
+
+    Attributes:
+        by: The tests that failed with a differing verdict.
+        named: Whether one of the tests named for it was among them.
+        why: Where nothing caught it: what the run said instead.
+    """
+
+    by: tuple[str, ...]
+    named: bool
+    seconds: float
+    why: str = ""
+
+
+def run(mutant: Mutant, keywords: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """The tests that caught the mutant, and the closing words of the run."""
+    with tempfile.TemporaryDirectory(prefix="eastwest-mutant-") as folder:
+        command = [sys.executable, "-m", "eastwest", "verify", SUITE, "--mutant", mutant.name, "--no-canary"]
+        command += ["--out", folder, "--workers", "0" if keywords else "2"]
+        command += ["-k", " or ".join(f"({each})" for each in keywords)] if keywords else []
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
+        except subprocess.TimeoutExpired:
+            return (), f"no end within {DEADLINE:.0f} s"
+        written = Path(folder, results.RESULTS)
+        if not written.is_file():
+            return (), (done.stderr or done.stdout).strip()[-400:]
+        record = results.read(written)
+    caught = tuple(test.name for test in record.outcomes("failed") if _differs(test.matrices) or not test.matrices)
+    return caught, record.summary.headline
+
+
+def _differs(matrices: list[dict[str, object]]) -> bool:
+    """Whether the last matrix shows a verdict that differs, with a neighbour that holds beside it."""
+    cells = matrices[-1]["cells"]
+    findings = [cell["finding"] for cell in cells] if isinstance(cells, list) else []
+    return "differs" in findings or set(findings) <= {"holds", "unasked"}
+
+
+def hunt(mutant: Mutant) -> Catch:
+    """Run the tests named for the mutant, then, if it got away, all."""
+    started = time.monotonic()
+    by, why = run(mutant, mutant.tests) if mutant.tests else ((), "no test is named for it")
+    if by:
+        return Catch(by=by, named=True, seconds=time.monotonic() - started)
+    by, why = run(mutant, ())
+    return Catch(by=by, named=False, seconds=time.monotonic() - started, why=why)
+
+
+def main(names: Sequence[str]) -> int:
+    """Hunt the named mutants, or all; print a line for each, and what must be mended."""
+    try:
+        wanted = [known(name) for name in names] or list(MUTANTS.values())
+    except UsageError as error:
+        sys.stderr.write(f"mutants: {error.message}\n")
+        return 4
+    survived, misnamed = [], []
+    for number, mutant in enumerate(wanted, 1):
+        catch = hunt(mutant)
+        word = "caught" if catch.by else "SURVIVED"
+        by = (
+            f"by {catch.by[0]}{f' and {len(catch.by) - 1} more' if len(catch.by) > 1 else ''}"
+            if catch.by
+            else catch.why
+        )
+        sys.stdout.write(f"{number:>2}/{len(wanted)} {mutant.name:32} {word:8} {catch.seconds:5.1f} s  {by}\n")
+        sys.stdout.flush()
+        if not catch.by:
+            survived.append(mutant.name)
+        elif not catch.named:
+            misnamed.append(mutant.name)
+    if survived:
+        sys.stdout.write(f"survived, a hole in the suite: {', '.join(survived)}\n")
+    if misnamed:
+        sys.stdout.write(f"caught, but not by the tests named in clusters/lab/mutants.py: {', '.join(misnamed)}\n")
+    sys.stdout.write(f"mutants: {len(wanted) - len(survived)} of {len(wanted)} caught\n")
+    return 1 if survived or misnamed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -86,7 +86,9 @@ def failure(status: int, body: bytes, what: str, secrets: Iterable[str] = ()) ->
     for secret in secrets:
         words = words.replace(secret, "***") if secret else words
     remedy = _REMEDIES.get(status, "see the API server's log")
-    words = " ".join(words.split())
+    words = re.sub(
+        r"^(\S+ in version \S+ cannot be handled as an? \S+: )?(strict decoding error: )?", "", " ".join(words.split())
+    )
     head = f"{what}: {status} {reason}".rstrip()
     line = f"{head}: {words}; {remedy}"
     if len(line) <= FIRST_LINE:
@@ -126,14 +128,16 @@ def memory_file(content: bytes) -> str:
 
 
 class _Errors(logging.Handler):
-    """Collects what the official client only logs: why a credential plugin failed."""
+    """Collects what the official client only logs, in this thread: why a credential plugin failed."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.lines: list[str] = []
+        self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
+        if record.thread == self._thread:
+            self.lines.append(record.getMessage())
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,8 @@ class ExistingProvider:
             found.add("namespaces")
         if kube.access("list", "v1", "Node"):
             found.add("nodes")
+        if kube.access("list", "discovery.k8s.io/v1", "EndpointSlice", "default"):
+            found.add("api-address")
         return found
 
 

@@ -7,11 +7,13 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
 
 from clusters.lab.api.bootstrap import bootstrap
 from clusters.lab.api.operations import Operations
-from clusters.lab.api.rest import Rest
+from clusters.lab.api.rest import MAX_BODY, Rest
 from clusters.lab.api.store import KEEP, Store
 from clusters.lab.options import LabOptions
 from clusters.lab.pki import Authority, server_tls
@@ -37,7 +39,7 @@ async def serve(
     operations = Operations(store)
     bootstrap(operations)
     rest = Rest(operations, authority)
-    server = web.Server(rest.handle, access_log=None, keepalive_timeout=3600)
+    server = web.Server(rest.handle, request_factory=_request, access_log=None, keepalive_timeout=3600)
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_GOODBYE)
     await runner.setup()
     try:
@@ -57,3 +59,15 @@ def _database(options: LabOptions) -> str:
     state = Path(options.state)
     state.mkdir(parents=True, exist_ok=True)
     return str(state / "api.sqlite")
+
+
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    """A request whose body may be as large as the real server takes it."""
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from tests.lab.api.world import MERGE, Api, Namespace, Object, config, pod, policy
@@ -212,9 +214,17 @@ def test_system_account_reads_and_does_not_write(api: Api) -> None:
     assert api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "x"}}, token=token).code == 403
 
 
-def test_tampered_token_is_unauthorized(api: Api) -> None:
-    header, claims, signature = _account_token(api, "kube-system").split(".")
-    assert api.call("GET", "/api/v1/services", token=f"{header}.{claims[:-2]}AA.{signature}").code == 401
+def test_forged_token_is_unauthorized(api: Api, namespace: Namespace) -> None:
+    header, claims, signature = _account_token(api, namespace.name).split(".")
+    text = base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)).decode()
+    forged = base64.urlsafe_b64encode(text.replace(namespace.name, "kube-system").encode()).rstrip(b"=").decode()
+    assert api.call("GET", "/api/v1/services", token=f"{header}.{forged}.{signature}").code == 401
+
+
+def test_large_object_fits_and_a_larger_one_is_refused(namespace: Namespace) -> None:
+    assert namespace.create("configmaps", config("large", a="\u00e9" * 500_000)).code == 201
+    assert namespace.create("configmaps", config("larger", a="x" * 1_100_000)).code == 422
+    assert namespace.create("configmaps", config("largest", a="x" * 4_000_000)).code == 413
 
 
 def test_cluster_ips_are_given_kept_and_unique(namespace: Namespace) -> None:

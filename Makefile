@@ -36,11 +36,11 @@ bench: ## the suites on a real cluster: needs Docker, kind, kubectl
 
 benchmarks: ## measure start, matrix and suite times; prints JSON
 	@tools/bootstrap run
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 kill: ## kill the harness and the lab at random moments; nothing may stay behind
 	@tools/bootstrap test
-	@$(BIN)/python -m tools.kill $(ARGS)
+	@$(BIN)/python -m benchmarks.kill $(ARGS)
 
 docs-check: ## links, commands and names in the documentation are true
 	@tools/bootstrap --no-lab test

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import select
 import signal
 import socket
@@ -34,6 +35,8 @@ _NAMESPACES: Final = system.CLONE_NEWUSER | system.CLONE_NEWNET | system.CLONE_N
 def main() -> int:
     """Run one lab from its owner's wish to its end; the process's exit code."""
     os.environ["PATH"] = requirements.search_path()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a node holds several descriptors for each pod
     orders = Lines(0)
     wish: list[Message] = []
     while not wish and not orders.ended:
@@ -239,7 +242,7 @@ def _explained(message: str) -> str:
     """The message, with the kernel setting that is to blame where there is one."""
     blamed = requirements.restrictions(privileged=_PRIVILEGED)
     if not blamed:
-        return message
+        return f"{message}; `eastwest doctor` tries each step" if "not permitted" in message else message
     first = blamed[0]
     return f"{message}; {first.name}={first.value}: {first.why}; run `{first.remedy}`"
 

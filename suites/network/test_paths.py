@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
@@ -53,6 +55,7 @@ def test_egress_deny_by_service(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
+@pytest.mark.usefixtures("two_nodes")
 def test_same_node_and_other_node(
     policy: Policies, matrix: MatrixAsker, caller: Actor, server: Actor, peer: Actor, intruder: Actor
 ) -> None:

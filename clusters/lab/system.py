@@ -77,8 +77,8 @@ def drop_privileges() -> None:
 def fork_sibling() -> int:
     """Like `os.fork`, but the new process is a child of this process's parent; only for one that is about to `execve`.
 
-    A process that joined a PID namespace lives in it only from its next fork on; as a sibling, that fork needs nobody to
-    wait in between.
+    A process that joined a PID namespace lives in it only from its next fork on; as a sibling, that fork needs nobody
+    to wait in between.
     """
     number = _SYS_CLONE.get(os.uname().machine)
     if number is None:

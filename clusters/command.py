@@ -124,23 +124,20 @@ def run(
     Raises:
         CommandError: It failed, or took longer than `timeout` seconds; the detail is its own output.
     """
+    process: subprocess.Popen[str] | None = None
     try:
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise CommandError(
-            f"cannot {what}: {command[0]} does not start ({error.strerror})", output="", returncode=None
-        ) from error
-    try:
+        with shielded():  # a signal before `process` is known would leave it behind
+            process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                cwd=cwd,
+                env={**os.environ, **(env or {})},
+                start_new_session=True,
+            )
         with cancel.watching(process) if cancel else contextlib.nullcontext():
             out, err = process.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired as error:
@@ -150,8 +147,12 @@ def run(
             output=_words(command, err, out),
             returncode=None,
         ) from error
-    except BaseException:
+    except BaseException as error:
         _stop(process)
+        if process is None and isinstance(error, OSError):
+            raise CommandError(
+                f"cannot {what}: {command[0]} does not start ({error.strerror})", output="", returncode=None
+            ) from error
         raise
     if process.returncode != 0:
         last = next((line.strip() for line in reversed(err.splitlines()) if line.strip()), "no message")
@@ -170,8 +171,10 @@ def _signal_group(process: subprocess.Popen[str], sig: signal.Signals) -> None:
         os.killpg(process.pid, sig)
 
 
-def _stop(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Stop the process's whole group, first politely; its last words."""
+def _stop(process: subprocess.Popen[str] | None) -> tuple[str, str]:
+    """Stop the process's whole group, if there is one, first politely; its last words."""
+    if process is None:
+        return "", ""
     with shielded():
         for sig in (signal.SIGTERM, signal.SIGKILL):
             _signal_group(process, sig)
@@ -203,8 +206,8 @@ def shielded() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if held:
-        signal.raise_signal(held[0])
+        if held:
+            signal.raise_signal(held[0])
 
 
 def find(name: str, given: str, option: str, remedy: str) -> str:

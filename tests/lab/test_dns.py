@@ -207,7 +207,9 @@ def test_server_that_is_not_synced_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "wire", [b"", b"nonsense", dns.message.make_response(dns.message.make_query("a", "A")).to_wire()]
+    "wire",
+    [b"", b"nonsense", dns.message.make_response(dns.message.make_query("a", "A")).to_wire()],
+    ids=["empty", "nonsense", "response"],
 )
 def test_what_is_no_query_is_not_answered(wire: bytes) -> None:
     assert _server().respond(wire) == b""

@@ -123,7 +123,8 @@ class Flow:
     @property
     def key(self) -> str:
         """A readable id in sentence order, stable between runs: `caller-to-server-8080-tcp-pod-ip`."""
-        return f"{self.source}-to-{self.destination}-{self.port}-{self.protocol}-{self.path}"
+        asked = "" if (self.method, self.url_path) == ("GET", "/") else f"-{self.method}-{self.url_path}"
+        return f"{self.source}-to-{self.destination}-{self.port}-{self.protocol}-{self.path}{asked}"
 
     def __str__(self) -> str:
         way = "" if self.path in {Path.POD_IP, Path.ADDRESS} else f" by {self.path}"

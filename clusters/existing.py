@@ -99,9 +99,12 @@ class ExistingProvider:
         return self._cluster
 
     def down(self, *, failed: bool) -> list[str]:
-        """Remove this run's objects that are still there; the cluster stays. A line for each that could not go."""
-        del failed  # the cluster is not ours: there is nothing to keep
-        if self._cluster is None:
+        """Remove this run's objects that are still there, unless they are to be kept; the cluster stays.
+
+        A line for each that could not go. What is kept has been named by the worlds that made it.
+        """
+        kept = self._options.keep == "always" or (self._options.keep == "failed" and failed)
+        if self._cluster is None or kept:
             return []
         kube = Kube(self._cluster)
         try:

@@ -26,7 +26,7 @@ from typing import Any
 from clusters import profile as profiles
 from clusters import providers
 from clusters.cluster import Cluster, Options
-from clusters.kube import Kube
+from clusters.kube import Kube, preload
 from fixtures.run import new_run_id
 from fixtures.table import column
 from fixtures.workloads import CALLER, SERVER, Ports, Spec
@@ -74,6 +74,7 @@ class _World:
         self._provider = providers.make(self._profile, Options(), new_run_id())
 
     def __enter__(self) -> World:
+        preload()
         started = time.monotonic()
         cluster: Cluster = self._provider.up()
         seconds = time.monotonic() - started

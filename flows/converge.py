@@ -16,6 +16,8 @@ from flows.model import Flow, Kind, Verdict
 
 TICK = 0.1
 """Seconds between two rounds; longer when a round is large, so that the probes do not become the load."""
+FIRST = 0.02
+"""Seconds between the first round and the second: most engines are done by then, and it is the latency's resolution."""
 PROBES_PER_SECOND = 600
 """How many probes a second the rounds may add up to (two cores carry about twice that)."""
 MOST_UNDER_WAY = 40
@@ -75,11 +77,13 @@ def converge(
     under_way: list[Round] = []
     seen: list[_Seen] = []
     next_launch = started
+    launched = 0
     while True:
         now = time.monotonic()
         if now >= next_launch and now < last_launch and len(under_way) < MOST_UNDER_WAY:
             under_way.append(send(agents, flows, deny_timeout))
-            next_launch = max(next_launch + tick, now)
+            next_launch = max(next_launch + (tick if launched else FIRST), now)
+            launched += 1
         while under_way and under_way[0].done():
             finished = under_way.pop(0)
             verdicts = finished.verdicts(now)

@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import secrets
 import statistics
 import subprocess
 import sys
@@ -27,7 +28,6 @@ from clusters import profile as profiles
 from clusters import providers
 from clusters.cluster import Cluster, Options
 from clusters.kube import Kube, preload
-from fixtures.run import new_run_id
 from fixtures.table import column
 from fixtures.workloads import CALLER, SERVER, Ports, Spec
 from fixtures.world import World
@@ -71,7 +71,7 @@ class _World:
 
     def __init__(self, profile_name: str, specs: Sequence[Spec]) -> None:
         self._profile, self._specs = profiles.load(profile_name), specs
-        self._provider = providers.make(self._profile, Options(), new_run_id())
+        self._provider = providers.make(self._profile, Options(), secrets.token_hex(3))
 
     def __enter__(self) -> World:
         preload()

@@ -1,7 +1,7 @@
 """The agent: it serves, journals and probes inside one pod; nothing is written and only the standard library is used.
 
-`serve` is the container's main process, `session` the relay that an exec runs; the protocol between harness and agent
-is in docs/explanation/architecture.md. This file travels alone into stock images, hence Python 3.9 and no import of
+`serve` is the container's main process; an exec runs `relay.py`, which pipes to it. The protocol between harness and
+agent is in docs/explanation/architecture.md. This file travels into stock images, hence Python 3.9 and no import of
 ours, and hence its length. What belongs here: listeners, journal, prober and the records kept until acknowledged. What
 does not: what a record means.
 """
@@ -19,7 +19,6 @@ import os
 import platform
 import resource
 import secrets
-import select
 import signal
 import socket
 import ssl
@@ -949,41 +948,16 @@ async def serve() -> None:
     await agent.beat()
 
 
-def session() -> None:
-    """Relay standard input and output to the agent of this pod until either side ends."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        try:
-            sock.connect(socket_name())
-        except OSError as error:
-            where = socket_name()[1:]
-            raise SystemExit(f"eastwest agent: no agent serves at @{where}: {error.strerror}") from None
-        while True:
-            for readable in select.select([0, sock.fileno()], [], [])[0]:
-                data = os.read(0, 1 << 16) if readable == 0 else sock.recv(1 << 16)
-                if not data and readable == 0:
-                    return
-                if not data:
-                    raise SystemExit("eastwest agent: the agent ended, or another session took over")
-                if readable == 0:
-                    sock.sendall(data)
-                while data and readable != 0:
-                    data = data[os.write(1, data) :]
-
-
 def main() -> None:
-    """`agent.py serve` or `agent.py session`."""
-    verb = sys.argv[1] if len(sys.argv) == 2 else ""
-    if verb == "session":
-        session()
-    elif verb == "serve":
-        for number in (signal.SIGTERM, signal.SIGINT):  # as PID 1 nothing is handled unless we do
-            signal.signal(number, lambda *_: os._exit(0))
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard if soft < hard < 1 << 20 else max(soft, 1 << 16), hard))
-        asyncio.run(serve())
-    else:
-        raise SystemExit("usage: agent.py serve|session")
+    """`agent.py serve`."""
+    if sys.argv[1:] != ["serve"]:
+        raise SystemExit("usage: agent.py serve")
+    for number in (signal.SIGTERM, signal.SIGINT):  # as PID 1 nothing is handled unless we do
+        signal.signal(number, lambda *_: os._exit(0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard if soft < hard < 1 << 20 else max(soft, 1 << 16), hard))
+    asyncio.run(serve())
 
 
 if __name__ == "__main__":

@@ -31,6 +31,9 @@ PING_EVERY = 1.0
 Q = TypeVar("Q", bound=Question)
 
 
+_NO_HELLO = "the agent did not answer our hello"
+
+
 class ChannelClosed(Exception):
     """The channel was lost; the message says why and quotes what the far side wrote to its standard error."""
 
@@ -219,7 +222,9 @@ class Agent:
                     channel.close()
                 if isinstance(error, ProtocolError):
                     raise
-                reason = self._trouble = str(error)
+                said = str(error)
+                # What an earlier attempt was told says more than that the last one ran into the deadline.
+                reason = self._trouble = reason if said == _NO_HELLO and reason else said
                 closing.wait(pause)
                 pause = min(2 * pause, 1.0)
             else:
@@ -235,7 +240,7 @@ class Agent:
         while greeting is None:
             left = until - time.monotonic()
             if left <= 0:
-                raise ChannelClosed("the agent did not answer our hello")
+                raise ChannelClosed(_NO_HELLO)
             messages = self._read(channel, left)
             greeting = next((each for each in messages if isinstance(each, wire.Hello)), None)
             refused = next((each for each in messages if isinstance(each, wire.Complaint)), None)

@@ -33,7 +33,7 @@ def soon() -> float:
 
 
 class PipeChannel:
-    """A channel to `agent.py session` over two pipes."""
+    """A channel to `relay.py` over two pipes."""
 
     def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(
@@ -100,7 +100,8 @@ class Served:
         return process
 
     def command(self, verb: str) -> list[str]:
-        return [*self.prefix, sys.executable, str(SOURCE), verb]
+        words = [str(SOURCE), "serve"] if verb == "serve" else [str(SOURCE.with_name("relay.py"))]
+        return [*self.prefix, sys.executable, *words]
 
     def open_channel(self) -> PipeChannel:
         self.channels.append(PipeChannel(self.command("session"), self.environment))

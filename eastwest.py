@@ -233,11 +233,12 @@ def report_compare(before: Path, after: Path, as_json: Json = False) -> int:
 
 
 @app.command()
-def doctor(as_json: Json = False) -> int:
-    """Say what this machine lacks, and the remedy."""
+def doctor(profile: ProfileName = "lab", as_json: Json = False) -> int:
+    """Say what this machine lacks for a profile, and the remedy."""
     from clusters import doctor as doctors
+    from clusters import profile as profiles
 
-    findings = doctors.diagnose()
+    findings = doctors.diagnose(profiles.load(profile).provider)
     typer.echo(doctors.to_json(findings) if as_json else doctors.report(findings))
     return doctors.exit_code(findings)
 

@@ -5,13 +5,18 @@ What belongs here: what a person sees of real clusters' commands. What does not:
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
 import sys
+from pathlib import Path
 from typing import Final
+
+import yaml
 
 from clusters import profile as profiles
 from clusters import providers
-from clusters.cluster import KEPT, Options
+from clusters.cluster import KEPT, Cluster, Options
 from clusters.existing import ExistingProvider
 from clusters.kind import KindProvider
 from clusters.kube import Kube
@@ -36,13 +41,23 @@ def up(profile: str = PROFILE, *, name: str = "", write_kubeconfig: str = "") ->
     if wanted.provider != "kind":
         other = "`eastwest lab up` starts a lab" if wanted.provider == "lab" else "an existing cluster is up already"
         raise UsageError(f"cluster up --profile {profile}: provider {wanted.provider} is not created here; {other}")
-    options = Options(keep="always", name=name, kubeconfig=write_kubeconfig)
-    provider = providers.make(wanted, options, secrets.token_hex(3))
+    provider = providers.make(wanted, Options(keep="always", name=name), secrets.token_hex(3))
     cluster = provider.up()
+    if write_kubeconfig:
+        _write(Path(write_kubeconfig).expanduser(), cluster)
     _say(f"cluster is up: Kubernetes {cluster.facts.get('kubernetes', '')}, {wanted.description or wanted.name}")
     for line in provider.down(failed=False):
         _say(line.removeprefix(KEPT))
     return 0
+
+
+def _write(path: Path, cluster: Cluster) -> None:
+    """A copy for the user; ours stays where `cluster down` finds it."""
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            yaml.safe_dump(cluster.kubeconfig, file)
+    except OSError as error:
+        _say(f"--write-kubeconfig {path}: {error.strerror}; use {cluster.kubeconfig_file}")
 
 
 def down(name: str) -> int:
@@ -51,6 +66,8 @@ def down(name: str) -> int:
     Raises:
         UsageError: It is not ours, or there is none of that name.
     """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,48}", name):
+        raise UsageError(f"cluster {name!r}: kind's names are up to 49 of a-z, 0-9, '.' and '-'")
     provider = KindProvider(profiles.load(PROFILE), Options(name=name), "down")
     provider.adopt()
     left = provider.down(failed=False)

@@ -912,7 +912,7 @@ class Agent:
         await self.journal.settle()
         control = set(wanted) <= {entry["nonce"] for entry in self.journal.since(first)}
         entries = self.journal.since(since)
-        lost = max(self.journal.next - since - len(entries), 0)
+        lost = abs(self.journal.next - since - len(entries))  # a reader ahead of us knew another agent's journal
         parts = [entries[at : at + JOURNAL_PART] for at in range(0, len(entries), JOURNAL_PART)] or [[]]
         for place, part in enumerate(parts, 1):
             more = place < len(parts)

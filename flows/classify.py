@@ -93,7 +93,11 @@ def _answer(flow: Flow, record: Record) -> tuple[Kind, str]:
         if echo.nonce != record.nonce:
             return Kind.PROBE_ERROR, f"the answer carries another nonce: {echo.nonce!r}"
         right = echo.pod == flow.pod if flow.pod else echo.workload == flow.destination
-        return (Kind.ANSWERED, "") if right else (Kind.MISDELIVERED, f"answered by {echo.pod} ({echo.workload})")
+        if not right:
+            return Kind.MISDELIVERED, f"answered by {echo.pod} ({echo.workload})"
+        if flow.instance and echo.instance != flow.instance:
+            return Kind.MISDELIVERED, f"answered by another {echo.pod} than this test's own"
+        return Kind.ANSWERED, ""
     if flow.protocol is Protocol.HTTP and record.http_status in MADE_BY_PROXY:
         return MADE_BY_PROXY[record.http_status], ""
     status = f"HTTP {record.http_status}" if record.http_status else "an answer"

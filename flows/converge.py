@@ -63,7 +63,9 @@ def converge(
     window: float,
     applied_at: float | None = None,
 ) -> Converged:
-    """Ask again and again, overlapping, until every expectation holds in all rounds of one window.
+    """Ask again and again, overlapping, until every expectation holds through one window of rounds.
+
+    A round in which something could not be told neither counts nor ends the window; one that differs ends it.
 
     Args:
         window: Seconds between the first and the last round that must all show the expected matrix; 0 takes one round.
@@ -141,9 +143,10 @@ def _converged(seen: Sequence[_Seen], first: int, applied_at: float | None, star
 
 def _given_up(seen: Sequence[_Seen], under_way: Sequence[Round], started: float) -> Converged:
     """The last round that showed something else: a state that comes and goes must not look like the expected one."""
-    telling = next((each for each in reversed(seen) if each.shows is False), seen[-1] if seen else None)
-    if telling is None:
+    if under_way:  # a round that never ended says only that we cannot tell, whatever the rounds before it showed
         telling = _Seen(under_way[0].sent_at, under_way[0].verdicts(time.monotonic()), None)
+    else:
+        telling = next((each for each in reversed(seen) if each.shows is False), seen[-1])
     return Converged(
         held=False,
         verdicts=telling.verdicts,

@@ -69,7 +69,7 @@ class Workload:
         name: What tests and reports call it (`caller`, `server`, `intruder`, …).
         namespace: Its Kubernetes namespace, as the cluster knows it.
         pod: The pod's name; a restarted workload has another pod object of the same name.
-        uid: The pod's uid, so that an answer of a former pod is not taken for this one's.
+        uid: The pod's uid; a restarted workload has another.
         addresses: The pod's addresses, every family it has, primary first.
         ports: Port name → number, the same names the pod's containers declare.
     """
@@ -106,6 +106,8 @@ class Flow:
         destination: Name of the workload that should answer, or a label for an address that is not ours.
         host: The address or DNS name that the caller dials.
         pod: The pod that must answer; empty when any backend of `destination` may, or it is not ours.
+        instance: The agent process that must answer: pods of other namespaces, and former pods, may bear the same name.
+            Empty when any may.
         path: How `host` was chosen, so that the same pair can be asked by several ways.
     """
 
@@ -116,6 +118,7 @@ class Flow:
     protocol: Protocol = Protocol.TCP
     path: Path = Path.POD_IP
     pod: str = ""
+    instance: str = ""
     method: str = "GET"
     url_path: str = "/"
     headers: tuple[tuple[str, str], ...] = ()

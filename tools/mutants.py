@@ -55,15 +55,15 @@ def run(mutant: Mutant, keywords: Sequence[str]) -> tuple[tuple[str, ...], str]:
         if not written.is_file():
             return (), (done.stderr or done.stdout).strip()[-400:]
         record = results.read(written)
-    caught = tuple(test.name for test in record.outcomes("failed") if _differs(test.matrices) or not test.matrices)
+    caught = tuple(test.name for test in record.outcomes("failed") if test.matrices and _differs(test.matrices))
     return caught, record.summary.headline
 
 
 def _differs(matrices: list[dict[str, object]]) -> bool:
-    """Whether the last matrix shows a verdict that differs, with a neighbour that holds beside it."""
+    """Whether the last matrix differs in one cell and holds in another, or holds and the test's assertion did not."""
     cells = matrices[-1]["cells"]
-    findings = [cell["finding"] for cell in cells] if isinstance(cells, list) else []
-    return "differs" in findings or set(findings) <= {"holds", "unasked"}
+    findings = {cell["finding"] for cell in cells} if isinstance(cells, list) else set()
+    return findings >= {"differs", "holds"} or findings <= {"holds", "unasked"}
 
 
 def hunt(mutant: Mutant) -> Catch:

@@ -174,7 +174,7 @@ _ALL: Final = (
         breaks="Traffic that came by a Service's address skips the policies of the caller's node.",
         around=rewrites.first_rule("ct status dnat return"),
         seen_in="data planes whose Service translation short-cuts their policy hooks",
-        tests=("test_deny_holds_on_every_path",),
+        tests=("test_policy_replaced", "test_allow_holds_on_every_path"),
     ),
     Mutant(
         name="egress-of-replies",

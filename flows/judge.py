@@ -103,12 +103,15 @@ def _denied(cell: Cell, neighbours: Sequence[Cell], witnesses: Witnesses) -> Cel
             else "it was never asked before the policy"
         )
         return _undecided(cell, f"no positive control: {seen}")
-    took = control.evidence.elapsed * 1000
-    cell = replace(cell, control=f"answered by {control.evidence.answered_by or 'the server'} in {took:.0f} ms before")
+    neighbour = _neighbour(cell, neighbours)
+    seen = (
+        f"answered by {control.evidence.answered_by or 'the server'} in {control.evidence.elapsed * 1000:.0f} ms before"
+    )
+    cell = replace(cell, control=f"{seen}; neighbour {neighbour.flow}" if neighbour else seen)
     cell = _heard(cell, verdict, witnesses)
     if cell.finding is not Finding.UNASKED:
         return cell
-    if not _neighbour(cell, neighbours):
+    if neighbour is None:
         return _undecided(cell, "no neighbour flow stayed allowed, so the silence may have another cause")
     return replace(cell, finding=Finding.HOLDS)
 
@@ -140,8 +143,13 @@ def _heard(cell: Cell, verdict: Verdict, witnesses: Witnesses) -> Cell:
     return replace(cell, verdict=verdict.with_evidence(journal="neither the nonce nor an unexplained connection"))
 
 
-def _neighbour(cell: Cell, neighbours: Sequence[Cell]) -> bool:
-    return any(neighbour.flow != cell.flow for neighbour in neighbours)
+def _neighbour(cell: Cell, neighbours: Sequence[Cell]) -> Cell | None:
+    """A flow that stayed allowed: to the same server or from the same caller where there is one, else any other."""
+
+    def distance(other: Cell) -> int:
+        return (other.flow.destination != cell.flow.destination) + (other.flow.source != cell.flow.source)
+
+    return min(neighbours, key=distance, default=None)
 
 
 def _why_no_verdict(cell: Cell) -> str:

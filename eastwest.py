@@ -72,7 +72,7 @@ def verify(
     paths: Paths = None,
     profile: ProfileName = "lab",
     expression: Annotated[str, typer.Option("-k", metavar="EXPR", help="Only tests that match, as pytest's -k.")] = "",
-    workers: Annotated[int, typer.Option(help="Processes; -1 chooses, 0 runs in one.")] = -1,
+    workers: Annotated[int, typer.Option(help="Processes; -1 chooses, 0 runs in one (with --namespace always).")] = -1,
     require: Annotated[list[str] | None, typer.Option(help="A capability that must be there.")] = None,
     keep: Keep = "never",
     out: Out = OUT,
@@ -99,7 +99,7 @@ def verify(
     ]
     arguments += ["--tb=short", "--cluster-profile", profile, "--cluster-keep", keep, "--eastwest-out", out]
     arguments += ["--alluredir", f"{out}/allure-results", "--clean-alluredir", f"--junitxml={out}/junit.xml"]
-    number = workers if workers >= 0 else _workers(targets)
+    number = _workers(workers, targets, namespace)
     if number:
         arguments += ["-n", str(number), "--dist", "loadfile"]
     for flag, value in (
@@ -125,7 +125,15 @@ def _suites() -> str:
     return os.path.relpath(here) if here.is_relative_to(Path.cwd()) else str(here)
 
 
-def _workers(targets: list[str]) -> int:
+def _workers(asked: int, targets: list[str], namespace: str) -> int:
+    if namespace or os.environ.get("EASTWEST_CLUSTER_NAMESPACE"):
+        if asked > 0:
+            raise UsageError(
+                f"--workers {asked}: each needs a namespace of its own; leave out --workers or --namespace"
+            )
+        return 0
+    if asked >= 0:
+        return asked
     single = any("::" in target for target in targets)
     return 0 if single else min(MOST_WORKERS, (os.cpu_count() or 1) + 1)
 

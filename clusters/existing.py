@@ -13,6 +13,7 @@ from typing import Final
 from clusters.cluster import Cluster, Options
 from clusters.kube import Kube, KubeError
 from clusters.kubeconfig import pick, read
+from clusters.marks import MANAGED_BY, MANAGER, RUN
 from clusters.profile import Profile
 from clusters.sweep import sweep
 from flows.errors import PreparationError, UsageError
@@ -140,6 +141,8 @@ class ExistingProvider:
             raise PreparationError(
                 f"no right in {where} to {few}{more}; bind docs/reference/rbac.yaml", detail=_grants(missing, where)
             )
+        if namespace:
+            check_empty(kube, namespace, self._run_id)
         found = {"exec", "logs", "events", "network-policy"}
         if not namespace:
             found.add("namespaces")
@@ -167,6 +170,23 @@ def _check_namespace(kube: Kube, namespace: str) -> None:
         raise
     if found["metadata"].get("deletionTimestamp"):
         raise UsageError(f"--namespace {namespace}: it is being deleted; name another")
+
+
+def check_empty(kube: Kube, namespace: str, run_id: str) -> None:
+    """Refuse a namespace with pods in it: tests close every pod of the namespace they were given.
+
+    Raises:
+        UsageError: Names the namespace, one such pod and the remedy.
+    """
+    for pod in kube.list("v1", "Pod", namespace):
+        name, labels = pod["metadata"]["name"], pod["metadata"].get("labels") or {}
+        if labels.get(MANAGED_BY) != MANAGER:
+            remedy = "give one without pods, tests close all of it"
+        elif labels.get(RUN) != run_id:
+            remedy = f"it is of eastwest's run {labels.get(RUN)}: let that end, or delete what it left"
+        else:
+            remedy = "it is of this run's last world: one at a time, without -n, and kept ones stay in the way"
+        raise UsageError(f"namespace {namespace} holds pod {name}; {remedy}")
 
 
 def _missing(kube: Kube, rights: list[Right], namespace: str) -> list[Right]:

@@ -25,6 +25,8 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "/api/v1/namespaces/kube-system/pods": items(CALICO),
     "/api/v1/namespaces/team": {"metadata": {"name": "team"}},
     "/api/v1/namespaces/hidden": {"code": 403, "reason": "Forbidden", "message": "no"},
+    "/api/v1/namespaces/team/pods": items(),
+    "/api/v1/namespaces/hidden/pods": items(),
     "/api/v1/namespaces/ending": {"metadata": {"name": "ending", "deletionTimestamp": "2026-01-01T00:00:00Z"}},
 }
 Asked = dict[str, Any]
@@ -81,6 +83,29 @@ def test_a_namespace_that_cannot_be_used_is_named(tmp_path: Path, namespace: str
 def test_a_namespace_that_may_not_be_read_is_tried(tmp_path: Path) -> None:
     with canned_api(ANSWERS) as url:
         assert attach(tmp_path, url, namespace="hidden").namespace == "hidden"
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        pytest.param({"app": "shop"}, "holds pod shop-1; give one without pods, tests close all of it", id="not-ours"),
+        pytest.param(
+            {"app.kubernetes.io/managed-by": "eastwest", "eastwest.dev/run": "run0"},
+            "holds pod shop-1; it is of eastwest's run run0",
+            id="of-another-run",
+        ),
+        pytest.param(
+            {"app.kubernetes.io/managed-by": "eastwest", "eastwest.dev/run": "run1"},
+            "holds pod shop-1; it is of this run's last world",
+            id="of-this-run",
+        ),
+    ],
+)
+def test_a_namespace_with_pods_in_it_is_refused(tmp_path: Path, labels: dict[str, str], words: str) -> None:
+    pod = {"metadata": {"name": "shop-1", "labels": labels}}
+    answers = {**ANSWERS, "/api/v1/namespaces/team/pods": items(pod)}
+    with canned_api(answers) as url, pytest.raises(UsageError, match=f"^namespace team {words}"):
+        attach(tmp_path, url, namespace="team")
 
 
 def test_a_cluster_that_does_not_answer_is_a_preparation_error(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from flows.model import Kind, exactly
 from suites.network.manifests import DNS, block, labelled, network_policy, pods, tcp
 
 CALLER = labelled(app="caller")
-UNREADY_AFTER = 5.0
-"""Seconds after which a pod whose probes fail is surely not ready: three failures, one a second, and a margin."""
+UNREADY_AFTER = 7.5
+"""Seconds after which a pod whose probes fail is surely not ready: three failures of two seconds, and a margin."""
 
 
 def test_dns_exception_present(policy: Policies, matrix: MatrixAsker) -> None:

@@ -9,22 +9,22 @@ from suites.network.manifests import labelled, network_policy, pods, spaces
 
 SERVER = labelled(app="server")
 CALLER_ONLY = """
-            server:8080  server:8080/udp  server:8080@service-ip
-caller      .            .                .
-peer        X            X                X
-intruder    X            X                X
+            server:8080  server:8080/udp  server:8080@service-ip  scraper:8080
+caller      .            .                .                       .
+peer        X            X                X                       .
+intruder    X            X                X                       .
 """
 PEER_ONLY = """
-            server:8080  server:8080/udp  server:8080@service-ip
-caller      X            X                X
-peer        .            .                .
-intruder    X            X                X
+            server:8080  server:8080/udp  server:8080@service-ip  scraper:8080
+caller      X            X                X                       .
+peer        .            .                .                       .
+intruder    X            X                X                       .
 """
 OPEN = """
-            server:8080  server:8080/udp  server:8080@service-ip
-caller      .            .                .
-peer        .            .                .
-intruder    .            .                .
+            server:8080  server:8080/udp  server:8080@service-ip  scraper:8080
+caller      .            .                .                       .
+peer        .            .                .                       .
+intruder    .            .                .                       .
 """
 
 
@@ -54,9 +54,7 @@ def test_one_of_two_deleted(policy: Policies, matrix: MatrixAsker) -> None:
     policy(admits_caller())
     rules = [{"from": [pods(app="peer"), spaces(team="observability")]}]
     wide = policy(network_policy("wide", selects=SERVER, types=["Ingress"], ingress=rules))
-    matrix.becomes(
-        OPEN.replace("intruder    .            .                .", "scraper     .            .                .")
-    )
+    matrix.becomes(OPEN.replace("intruder", "scraper "))
     wide.delete()
     matrix.becomes(CALLER_ONLY.replace("intruder", "scraper "))
 

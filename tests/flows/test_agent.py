@@ -144,6 +144,8 @@ def test_the_journal_holds_connections_nonces_and_probes_of_kubelets(serve: Serv
     assert sorted(nonces) == [("datagram", asked[1].nonce, "caller"), ("nonce", asked[0].nonce, "caller")]
     controls = [(entry.protocol, entry.port) for entry in journal.entries if entry.source == "control"]
     assert sorted(controls) == [("tcp", port), ("udp", port)]
+    beyond = agent.journal(journal.next + 500, soon())
+    assert beyond.lost, "a reader that is ahead knew the journal of another agent"
     later = agent.journal(journal.next, soon())
     assert {entry.source for entry in later.entries if entry.nonce} == {"control"}
 

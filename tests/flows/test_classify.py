@@ -142,3 +142,14 @@ def test_dns_is_named_first() -> None:
 def test_only_silence_that_proves_nothing_is_asked_again(seen: dict[str, object], again: bool) -> None:
     asked = record(**seen)
     assert ask_again(classify(flow(), asked), asked) is again
+
+
+@pytest.mark.parametrize(
+    ("instance", "kind"),
+    [("i", Kind.ANSWERED), ("", Kind.ANSWERED), ("former", Kind.MISDELIVERED)],
+    ids=["the-very-agent", "any-may-answer", "a-namesake"],
+)
+def test_a_namesake_of_the_server_is_another_workload(instance: str, kind: Kind) -> None:
+    """A pod of the same name in another namespace, or before a restart, has another agent."""
+    record = replace(RECORD, phase="done", error="", echo=ECHO)
+    assert classify(flow(instance=instance), record).kind is kind

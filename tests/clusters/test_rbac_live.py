@@ -134,7 +134,9 @@ def test_suites_run_under_the_role_and_leave_nothing(team: Team, tmp_path: Path)
     for module in modules:
         assert any(module in each["id"] and each["outcome"] == "passed" for each in data["tests"]), output
     skipped = [each for each in data["tests"] if each["outcome"] == "skipped"]
-    assert {each["capability"] for each in skipped} == {"two-namespaces", "kubernetes-service"}, output
+    lacks = {each["capability"] for each in skipped}
+    # The role shows no nodes, so the scheduler alone decides whether the pods are on two.
+    assert lacks - {"two-nodes"} == {"two-namespaces", "kubernetes-service"}, output
     assert all(each["reason"].startswith(f"capability {each['capability']} is missing: ") for each in skipped), output
     assert data["left_behind"] == []
     assert team.left() == ""

@@ -67,7 +67,14 @@ class Cell:
 
     def first_line(self) -> str:
         """Who → whom, expected, got; at most 100 characters."""
-        got = self.verdict.kind if self.verdict is not None else "no answer from the agent"
+        got = str(self.verdict.kind) if self.verdict is not None else "no answer from the agent"
+        if (
+            self.finding is Finding.DIFFERS
+            and self.verdict is not None
+            and self.expected
+            and self.expected.matches(self.verdict)
+        ):
+            got = "delivered without an answer"
         wanted = self.expected.word if self.expected else "nothing"
         line = f"{self.flow}: expected {wanted}, got {got}"
         hint = self.hint()

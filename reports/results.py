@@ -101,7 +101,8 @@ class ClusterRecord:
     @staticmethod
     def of(cluster: Cluster) -> ClusterRecord:
         """The fingerprint of a cluster that is up: what it said of itself, else what its profile says."""
-        facts = {name: str(value) for name, value in cluster.facts.items()}
+        own = {"profile", "provider", "context"}  # they have fields of their own
+        facts = {name: str(value) for name, value in cluster.facts.items() if name not in own}
         profile = cluster.profile
         return ClusterRecord(
             profile=profile.name,

@@ -67,6 +67,11 @@ def test_first_line_is_at_most_a_hundred_characters() -> None:
     assert len(line) <= FIRST_LINE
 
 
+def test_leak_without_an_answer_is_not_called_dropped() -> None:
+    leak = found(DENIED, Finding.DIFFERS, "the request arrived; only its answer was lost")
+    assert leak.first_line().startswith("intruder → server:8080/tcp: expected dropped, got delivered without an answer")
+
+
 def test_marks_stand_side_by_side() -> None:
     text = Matrix(title="t", cells=(HOLDS, LEAK)).render()
     row = next(line for line in text.splitlines() if line.startswith("intruder"))

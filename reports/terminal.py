@@ -37,8 +37,8 @@ def progress(test: TestRecord, done: int, total: int, width: int = 80) -> str:
     right = f" {test.outcome:<7} {test.duration:5.1f} s"
     room = max(8, width - columns(left) - columns(right))
     case = words.case(test)
-    sentence = _plain(f"{test.sentence} [{case}]" if case else test.sentence)
-    text = cut(sentence, room)
+    tail = cut(_plain(f" [{case}]"), room // 2) if case else ""
+    text = cut(_plain(test.sentence), room - columns(tail)) + tail
     return f"{left}{text}{' ' * (room - columns(text))}{right}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -89,7 +90,10 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 
 def _pid_of(seen: Traces, name: str) -> int:
-    names = {Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip(): pid for pid in seen.starts}
+    names = {}
+    for pid in seen.starts:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a probe that ended in the meantime
+            names[Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()] = pid
     return names[name]
 
 

@@ -18,7 +18,7 @@ from tests.lab.api.world import DEADLINE, STRATEGIC, TABLE, Api, Namespace, Obje
 
 kubernetes: Any = importlib.import_module("kubernetes")
 """The official client; its own annotations forbid the plain JSON that it takes."""
-needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl on PATH")
+needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl: on PATH")
 
 
 @needs_kubectl

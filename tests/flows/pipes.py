@@ -142,7 +142,7 @@ class Namespace:
         if self._holder.stdout.readline() != b"ready\n":
             said = self._holder.stderr.read().decode().strip()
             self.close()
-            pytest.skip(f"user and network namespaces are not allowed here: {said}")
+            pytest.skip(f"needs user namespaces: {said}")
         self.prefix = ["nsenter", "-t", str(self._holder.pid), "-U", "-n", "--preserve-credentials"]
 
     def run(self, *command: str, stdin: str = "") -> None:

@@ -1,0 +1,1 @@
+"""The lab's mesh: Istio's resources, compiled for real Envoys."""

@@ -1,0 +1,1 @@
+"""Service meshes: one interface, one dialect for each mesh behind it."""

@@ -1,0 +1,212 @@
+"""The one interface between eastwest and a mesh: writing behaviours as resources, reading proxies.
+
+What belongs here: what every mesh must be able to say. What does not: a mesh's own kinds, ports and words; those stay
+in its dialect (`clusters.mesh.istio`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from flows.model import Flow, Verdict, Workload
+from policies.behaviour import Behaviour
+
+Object = dict[str, Any]
+Form = Literal["container", "native", "none"]
+"""How a pod's proxy runs: beside the application, as a restartable init container, or not at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a dialect must know of a test's world to write a resource.
+
+    Attributes:
+        namespaces: Role → namespace name.
+        workloads: By name.
+        select: Workload name → the labels that pick its pods alone.
+        run_labels: Put on every object.
+    """
+
+    namespaces: Mapping[str, str]
+    workloads: Mapping[str, Workload]
+    select: Mapping[str, Mapping[str, str]]
+    run_labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A resource that a dialect wrote.
+
+    Attributes:
+        mesh_wide: Whether it is in force beyond our own namespaces (DESIGN: blast radius).
+    """
+
+    object: Object
+    mesh_wide: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshFacts:
+    """What the cluster's mesh is and can do; shown in every report.
+
+    Attributes:
+        revisions: Revision name → control plane version, the default first.
+        native_sidecars: Whether injected proxies are restartable init containers here.
+        cni: Whether a CNI plugin redirects traffic instead of an init container.
+        lacks: What the proxies' build cannot do (`istio-alpn`, `metadata-exchange`, …).
+        root_namespace: Where mesh-wide resources live.
+    """
+
+    name: str
+    version: str
+    revisions: Mapping[str, str]
+    native_sidecars: bool
+    cni: bool
+    gateway_api: bool
+    lacks: tuple[str, ...] = ()
+    root_namespace: str = ""
+    trust_domain: str = "cluster.local"
+
+    def words(self) -> dict[str, str]:
+        """For the cluster's fingerprint: `mesh`, `mesh-version`, `mesh-revisions`, …, all text."""
+        return {
+            "mesh": self.name,
+            "mesh-version": self.version,
+            "mesh-revisions": ", ".join(f"{name} ({version})" for name, version in self.revisions.items()),
+            "mesh-sidecars": "native" if self.native_sidecars else "containers",
+            "mesh-cni": "yes" if self.cni else "no",
+            "mesh-gateway-api": "yes" if self.gateway_api else "no",
+            "mesh-lacks": ", ".join(self.lacks) or "nothing known",
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Injection:
+    """What became of one pod's injection.
+
+    Attributes:
+        form: How its proxy runs.
+        ready: Containers ready and in all, counted as `kubectl get pods` counts (restartable init containers too).
+        revision: The control plane that injected it; `version` is its proxy's.
+        reason: Why it has no proxy, naming the label, annotation or webhook to mend; empty when it has one.
+    """
+
+    form: Form
+    ready: tuple[int, int]
+    proxy_ready: bool = False
+    revision: str = ""
+    version: str = ""
+    reason: str = ""
+
+    @property
+    def count(self) -> str:
+        """As `kubectl get pods` prints it: `2/2`."""
+        return f"{self.ready[0]}/{self.ready[1]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """One line of a proxy's access log, in any mesh's words.
+
+    Attributes:
+        flags: Response flags (`UF`, `NR`, `UH`, …).
+        details: Why the proxy answered so (`rbac_access_denied_matched_policy[…]`), or a connection's end.
+        direction: `inbound` or `outbound`.
+        identity: The peer's identity, where the log has it.
+    """
+
+    method: str = ""
+    path: str = ""
+    status: int = 0
+    flags: str = ""
+    details: str = ""
+    direction: str = ""
+    upstream: str = ""
+    downstream: str = ""
+    authority: str = ""
+    cluster: str = ""
+    request_id: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyState:
+    """What a workload's proxy says of itself.
+
+    Attributes:
+        synced: Whether it has acknowledged the control plane's latest configuration; None when nobody could tell.
+        identity: Of its own certificate; `expires` in seconds since the epoch.
+        server_mode: What it takes on each port: `strict`, `permissive`, `disable`.
+    """
+
+    ready: bool
+    version: str = ""
+    synced: bool | None = None
+    identity: str = ""
+    expires: float = 0.0
+    server_modes: Mapping[int, str] = field(default_factory=dict)
+    rejected: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One question of the layered check and its answer; `wrong` marks the layer that explains the verdict."""
+
+    layer: str
+    says: str
+    wrong: bool = False
+
+
+class Dialect(Protocol):
+    """One mesh. Every method that asks the cluster has a deadline and raises `HarnessError` when it cannot tell."""
+
+    name: str
+
+    def detect(self) -> MeshFacts | None:
+        """What mesh there is; None when this dialect's mesh is not installed."""
+        ...
+
+    def namespace_labels(self, revision: str = "") -> dict[str, str]:
+        """Labels by which a namespace asks for injection."""
+        ...
+
+    def pod_labels(self, *, meshed: bool) -> dict[str, str]:
+        """Labels by which one pod asks for a proxy or refuses it."""
+        ...
+
+    def manifests(self, behaviour: Behaviour, place: Place) -> list[Manifest]:
+        """The resources that ask for this behaviour.
+
+        Raises:
+            UsageError: This mesh cannot say it; names what.
+        """
+        ...
+
+    def identity(self, workload: Workload) -> str:
+        """The identity of a workload as policies of this mesh write it."""
+        ...
+
+    def injection(self, pod: Object, namespace: Object) -> Injection:
+        """What became of this pod's injection."""
+        ...
+
+    def proxy(self, workload: Workload) -> ProxyState:
+        """What the workload's proxy says of itself."""
+        ...
+
+    def log(self, workload: Workload, contains: str = "", since_seconds: float = 60.0) -> Sequence[LogEntry]:
+        """The proxy's access log, newest last; only lines that contain the text."""
+        ...
+
+    def seen_identity(self, headers: Sequence[tuple[str, str]]) -> str:
+        """The caller's identity in the headers that the server's application saw; empty when there is none."""
+        ...
+
+    def explain(self, flow: Flow, verdict: Verdict, place: Place) -> list[Step]:
+        """The mesh's part of the layered check: injected, in sync, TLS modes, deciding policy, route, log."""
+        ...
+
+
+Make = Callable[..., Dialect]

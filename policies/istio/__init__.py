@@ -1,0 +1,1 @@
+"""Istio's resources as they were written: typed, and read strictly."""

@@ -89,7 +89,7 @@ class Cell:
     def record(self) -> dict[str, Any]:
         """The cell as it stands in `results.json`."""
         return {
-            "flow": {**asdict(self.flow), "key": self.flow.key, "text": str(self.flow)},
+            "flow": self.flow.record(),
             "expected": self.expected.word if self.expected else None,
             "expected_mark": self.expected_mark,
             "observed": str(self.verdict.kind) if self.verdict is not None else None,
@@ -246,8 +246,11 @@ def evidence_lines(cell: Cell) -> list[str]:
         ("dialled", seen.resolved or cell.flow.host),
         ("phase reached", seen.phase),
         ("error", " ".join(part for part in (seen.errno, seen.icmp) if part)),
-        ("http status", str(seen.http_status) if seen.http_status else ""),
+        ("http status", " ".join(filter(None, (str(seen.http_status or ""), seen.flags)))),
+        ("proxy's words", "" if seen.answered_by else seen.body.strip()[:200]),
         ("answered by", seen.answered_by),
+        ("identity as the server saw it", seen.identity),
+        ("own TLS", " ".join(filter(None, (seen.tls_version, seen.tls_cipher, *seen.tls_peer)))),
         ("source as the server saw it", seen.peer_seen),
         ("took", f"{seen.elapsed * 1000:.0f} ms (event loop late by at most {seen.lag * 1000:.0f} ms)"),
         ("nonce", seen.nonce),

@@ -6,11 +6,14 @@ what an answer is worth (`judge`), how answers are laid out (`matrix`).
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, cast
+
+from flows.offer import TlsOffer
 
 
 class Protocol(StrEnum):
@@ -109,6 +112,10 @@ class Flow:
         instance: The agent process that must answer: pods of other namespaces, and former pods, may bear the same name.
             Empty when any may.
         path: How `host` was chosen, so that the same pair can be asked by several ways.
+        url_path: Sent as it is, un-normalised.
+        variant: The name of a header set or of credentials (`expired-token`): flows that differ only by those have
+            different keys, the same in every run.
+        tls: The caller's own TLS, for tcp and http; None speaks plaintext.
     """
 
     source: str
@@ -122,16 +129,39 @@ class Flow:
     method: str = "GET"
     url_path: str = "/"
     headers: tuple[tuple[str, str], ...] = ()
+    variant: str = ""
+    tls: TlsOffer | None = None
 
     @property
     def key(self) -> str:
         """A readable id in sentence order, stable between runs: `caller-to-server-8080-tcp-pod-ip`."""
-        asked = "" if (self.method, self.url_path) == ("GET", "/") else f"-{self.method}-{self.url_path}"
-        return f"{self.source}-to-{self.destination}-{self.port}-{self.protocol}-{self.path}{asked}"
+        asked = "" if self._plain else f"-{self.method}-{self.url_path}"
+        named = f"-{self._named}" if self._named else ""
+        return f"{self.source}-to-{self.destination}-{self.port}-{self.protocol}-{self.path}{asked}{named}"
 
     def __str__(self) -> str:
         way = "" if self.path in {Path.POD_IP, Path.ADDRESS} else f" by {self.path}"
-        return f"{self.source} → {self.destination}:{self.port}/{self.protocol}{way}"
+        asked = "" if self._plain else f" {self.method} {self.url_path}"
+        named = f" [{self._named}]" if self._named else ""
+        return f"{self.source} → {self.destination}:{self.port}/{self.protocol}{way}{asked}{named}"
+
+    @property
+    def _plain(self) -> bool:
+        return (self.method, self.url_path) == ("GET", "/")
+
+    @property
+    def _named(self) -> str:
+        """The variant; headers and TLS without a name get a digest, so that they are no other flow's control."""
+        if self.variant or not (self.headers or self.tls):
+            return self.variant
+        said = f"{self.headers!r} {self.tls!r}".encode()
+        return f"unnamed-{hashlib.sha256(said).hexdigest()[:6]}"
+
+    def record(self) -> dict[str, Any]:
+        """The flow as it stands in `results.json`: no key, no certificate."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "tls"}
+        plain["headers"] = [list(pair) for pair in self.headers]
+        return {**plain, "tls": self.tls.record() if self.tls else None, "key": self.key, "text": str(self)}
 
     @property
     def family(self) -> int:
@@ -160,6 +190,11 @@ class Evidence:
         lag: The longest time the agent's event loop was late while the flow was under way, in seconds.
         late: An answer came after the deadline; the flow is not silent, the deadline was too short.
         journal: What the server's own journal says about it, in words (see `judge`).
+        flags: The proxy's response flags (`UF`, `NR`, `UH`): from its own words in the answer, or its access log.
+        identity: The caller's identity as the server's application saw it, where a proxy told it.
+        tls_version: What the caller's own TLS agreed on (`TLSv1.3`), with `tls_cipher`.
+        tls_peer: URI names (else DNS names) of the certificate that the server showed to the caller's own TLS.
+        request_method: As the server's application saw it, with `request_path` and `request_headers`; HTTP echoes only.
     """
 
     phase: str = ""
@@ -182,6 +217,14 @@ class Evidence:
     attempts: int = 1
     detail: str = ""
     journal: str = ""
+    flags: str = ""
+    identity: str = ""
+    tls_version: str = ""
+    tls_cipher: str = ""
+    tls_peer: tuple[str, ...] = ()
+    request_method: str = ""
+    request_path: str = ""
+    request_headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,3 +298,54 @@ def denied(deny: str = "drop") -> Expected:
 def exactly(kind: Kind) -> Expected:
     """This one verdict and no other."""
     return Expected(word=str(kind), kinds=frozenset({kind}))
+
+
+def one_of(word: str, *kinds: Kind) -> Expected:
+    """Any of these verdicts, printed as `word`.
+
+    Raises:
+        ValueError: No kind is given, so nothing could fulfil it.
+    """
+    if not kinds:
+        raise ValueError(f"expected {word!r}: name at least one kind of verdict")
+    return Expected(word=word, kinds=frozenset(kinds))
+
+
+def reset() -> Expected:
+    """Strict mutual TLS against plaintext: accepted, then RST before any application byte."""
+    return exactly(Kind.RESET)
+
+
+def forbidden() -> Expected:
+    """A proxy's authorization refuses an HTTP request: its own 403, or gRPC 7."""
+    return exactly(Kind.FORBIDDEN)
+
+
+def unauthenticated() -> Expected:
+    """A proxy takes the credentials for bad: its own 401."""
+    return exactly(Kind.UNAUTHENTICATED)
+
+
+def no_route() -> Expected:
+    """A proxy knows no way for the request: its own 404."""
+    return exactly(Kind.NO_ROUTE)
+
+
+def unavailable() -> Expected:
+    """A proxy has no server for the request, or cannot reach it: its own 503."""
+    return exactly(Kind.UNAVAILABLE)
+
+
+def refused_tcp() -> Expected:
+    """A proxy's authorization refuses raw TCP: accepted, then ended, with a RST or without."""
+    return one_of("reset or closed", Kind.RESET, Kind.CLOSED)
+
+
+def denied_behind_proxy() -> Expected:
+    """NetworkPolicy's drop as it shows through the caller's own proxy, which accepts and then finds no server."""
+    return one_of("denied behind a proxy", Kind.UNAVAILABLE, Kind.TIMED_OUT, Kind.SILENT)
+
+
+def tls_refused() -> Expected:
+    """A certificate that the server does not take; with TLS 1.3 the refusal comes after the caller's handshake."""
+    return one_of("refused by TLS", Kind.TLS_ERROR, Kind.RESET, Kind.CLOSED)

@@ -33,17 +33,21 @@ LYING = 4
 """Columns whose headers lie: three tables of as many fit side by side on a desktop."""
 
 _BINS = 12
-_COLUMN = re.compile(r"(.+?)(:\d+/[a-z]+)( by .+)?")
+_COLUMN = re.compile(r"(.+?)(:\d+/[a-z]+)( .+)?")
 _FACTS = (
     ("dialled", "resolved"),
     ("phase reached", "phase"),
     ("errno", "errno"),
     ("ICMP", "icmp"),
     ("HTTP status", "http_status"),
+    ("response flags", "flags"),
     ("answered by", "answered_by"),
     ("version", "version"),
     ("caller's own address", "local"),
     ("source the server saw", "peer_seen"),
+    ("identity the server saw", "identity"),
+    ("own TLS", "tls_version"),
+    ("cipher", "tls_cipher"),
     ("nonce", "nonce"),
     ("server's journal", "journal"),
     ("detail", "detail"),

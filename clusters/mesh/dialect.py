@@ -26,13 +26,11 @@ class Place:
         namespaces: Role → namespace name.
         workloads: By name.
         select: Workload name → the labels that pick its pods alone.
-        run_labels: Put on every object.
     """
 
     namespaces: Mapping[str, str]
     workloads: Mapping[str, Workload]
     select: Mapping[str, Mapping[str, str]]
-    run_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,9 @@ Object = dict[str, Any]
 Form = Literal["container", "native", "none"]
 """How a pod's proxy runs: beside the application, as a restartable init container, or not at all."""
 
+Disturbance = Literal["gone", "down-ignore", "down-fail"]
+"""What becomes of the injection webhook: deleted; or unreachable, with pods let through or refused."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -172,6 +175,14 @@ class Dialect(Protocol):
 
     def pod_labels(self, *, meshed: bool) -> dict[str, str]:
         """Labels by which one pod asks for a proxy or refuses it."""
+        ...
+
+    def pod_annotations(self, *, meshed: bool | None = None, form: Form | None = None) -> dict[str, str]:
+        """Annotations by which one pod asks for a proxy, refuses it, or asks for a form of it; None says nothing."""
+        ...
+
+    def disturb_injection(self, how: Disturbance) -> Callable[[], None]:
+        """Break injection for the whole cluster (only on clusters we made); returns what mends it again."""
         ...
 
     def manifests(self, behaviour: Behaviour, place: Place) -> list[Manifest]:

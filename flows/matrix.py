@@ -75,6 +75,8 @@ class Cell:
             and self.expected.matches(self.verdict)
         ):
             got = "delivered without an answer"
+        elif self.verdict is not None and self.expected and self.expected.version and self.verdict.evidence.version:
+            got = f"{got} by {self.verdict.evidence.version}"
         wanted = self.expected.word if self.expected else "nothing"
         line = f"{self.flow}: expected {wanted}, got {got}"
         hint = self.hint()

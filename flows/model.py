@@ -265,14 +265,16 @@ class Expected:
     Attributes:
         word: `answered`, `denied` or the one kind's own name; printed as "expected …".
         kinds: The verdicts that count as this.
+        version: Which version of the workload must have answered; empty when any may.
     """
 
     word: str
     kinds: frozenset[Kind]
+    version: str = ""
 
     def matches(self, verdict: Verdict) -> bool:
-        """Whether the verdict's kind is one of those promised."""
-        return verdict.kind in self.kinds
+        """Whether the verdict is one of those promised."""
+        return verdict.kind in self.kinds and self.version in {"", verdict.evidence.version}
 
     @property
     def allows(self) -> bool:
@@ -283,6 +285,11 @@ class Expected:
 def answered() -> Expected:
     """The right workload answers with the nonce."""
     return Expected(word="answered", kinds=frozenset({Kind.ANSWERED}))
+
+
+def answered_by(version: str) -> Expected:
+    """This version of the right workload answers with the nonce."""
+    return Expected(word=f"answered by {version}", kinds=frozenset({Kind.ANSWERED}), version=version)
 
 
 def denied(deny: str = "drop") -> Expected:

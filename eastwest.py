@@ -81,6 +81,9 @@ def verify(
     namespace: Namespace = "",
     mutant: Annotated[str, typer.Option(help="Break the lab's data plane in this way; see `lab mutants`.")] = "",
     image: Annotated[list[str] | None, typer.Option(help="NAME=PATH for the lab, an archive for kind.")] = None,
+    allow_cluster_wide: Annotated[
+        bool, typer.Option("--allow-cluster-wide", help="Let tests write what a cluster that is not ours shares.")
+    ] = False,
     canary: Annotated[bool, typer.Option(help="Ask first whether the cluster enforces policies at all.")] = True,
     extra: Annotated[str, typer.Option("--pytest", help="Further words for pytest, e.g. '-x --maxfail=3'.")] = "",
 ) -> int:
@@ -102,6 +105,7 @@ def verify(
     number = _workers(workers, targets, namespace)
     if number:
         arguments += ["-n", str(number), "--dist", "loadfile"]
+    arguments += ["--allow-cluster-wide"] if allow_cluster_wide else []
     for flag, value in (
         ("-k", expression),
         ("--kubeconfig", kubeconfig),

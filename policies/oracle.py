@@ -1,0 +1,329 @@
+"""Who may reach whom by NetworkPolicy alone, and which policy says so: read from the specification, pure and total.
+
+What belongs here: the meaning of typed policies for plain facts. What does not: reading manifests (`read`), the lab's
+compiler, which is another reading of the same words, and anything that asks a cluster.
+
+A Service is not known here: the specification leaves open whether policies see its address, so ask about the pod
+behind it and that pod's own port.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from flows.errors import UsageError
+from policies.model import (
+    Absent,
+    IpBlock,
+    NetworkPolicy,
+    Operator,
+    Peer,
+    PolicyType,
+    Port,
+    Rule,
+    Selector,
+    Transport,
+    Written,
+)
+
+NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
+"""The label that the API server puts on every namespace; its value is the namespace's name."""
+Labels = Mapping[str, str]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedPort:
+    """A container port that has a name: policies may use the name in the number's place."""
+
+    name: str
+    number: int
+    protocol: Transport = Transport.TCP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """What a policy can know of a pod.
+
+    Attributes:
+        addresses: Of every family it has, primary first.
+        node_addresses: Of the node it runs on; traffic between the two is always allowed.
+        host_network: It uses the node's network; policies then neither select it nor find it by labels.
+    """
+
+    name: str
+    namespace: str
+    labels: Labels = field(default_factory=dict)
+    addresses: tuple[str, ...] = ()
+    ports: tuple[NamedPort, ...] = ()
+    node_addresses: tuple[str, ...] = ()
+    host_network: bool = False
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+
+Side = Pod | str
+"""One end of a flow: a pod, or the address of something that is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """The policies that are in force, and the labels of namespaces.
+
+    Attributes:
+        namespaces: Name → labels; one that is missing has the label that every namespace has, and no other.
+
+    Raises:
+        UsageError: A policy has no namespace, so whom it selects is not known.
+    """
+
+    policies: tuple[NetworkPolicy, ...] = ()
+    namespaces: Mapping[str, Labels] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for policy in self.policies:
+            if not policy.namespace:
+                where = policy.source or policy.name
+                raise UsageError(
+                    f"{where}: field 'metadata.namespace' is missing; the oracle must know whom it selects"
+                )
+
+    def labels(self, namespace: str) -> dict[str, str]:
+        """The labels of a namespace, with the one that the API server sets."""
+        return {**self.namespaces.get(namespace, {}), NAMESPACE_LABEL: namespace}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """One rule that lets the flow through: the policy's `namespace/name`, and the rule's place in its list."""
+
+    policy: str
+    rule: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """One direction's answer, at one pod.
+
+    Attributes:
+        pod: Whose ingress or egress it is.
+        isolating: The policies that select the pod for this direction; without any, everything is allowed.
+        admitted: The rules of those that let the flow through.
+        exempt: Why policies have no say here, or empty.
+    """
+
+    direction: PolicyType
+    pod: str
+    isolating: tuple[str, ...] = ()
+    admitted: tuple[Admission, ...] = ()
+    exempt: str = ""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether this direction lets the flow through."""
+        return bool(self.exempt or self.admitted or not self.isolating)
+
+    def words(self) -> str:
+        """One line, for a person."""
+        at = f"{str(self.direction).lower()} of {self.pod}"
+        if self.exempt:
+            return f"{at}: {self.exempt}"
+        if not self.isolating:
+            return f"{at}: no policy selects it"
+        if self.admitted:
+            return f"{at}: admitted by {', '.join(f'{each.policy} rule {each.rule + 1}' for each in self.admitted)}"
+        return f"{at}: isolated by {', '.join(self.isolating)}, no rule admits it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Whether a flow is allowed: each direction that a pod of ours has must allow it."""
+
+    allowed: bool
+    by: tuple[Ruling, ...] = ()
+
+    def closing(self) -> tuple[Ruling, ...]:
+        """The rulings that close the flow."""
+        return tuple(ruling for ruling in self.by if not ruling.allowed)
+
+    def words(self) -> str:
+        """One line, for a person."""
+        return "; ".join(ruling.words() for ruling in self.by)
+
+
+def decide(
+    world: World, source: Side, destination: Side, port: int, protocol: Transport, *, family: int = 0
+) -> Decision:
+    """What NetworkPolicy says about a flow; complete for TCP, UDP and SCTP, silent about ICMP.
+
+    Args:
+        source: The calling pod, or an address outside.
+        destination: The pod that is to answer, or an address outside.
+        port: The number that the destination itself listens on.
+        family: 4 or 6; 0 takes each pod's primary address.
+    """
+    ends = tuple(side for side in (source, destination) if not isinstance(side, str))
+    addresses = _address(source, family), _address(destination, family)
+    to = _Target(port=port, protocol=protocol, ports=() if isinstance(destination, str) else destination.ports)
+    exempt = _exempt(ends, addresses)
+    rulings = []
+    for direction, pod, peer, address in (
+        (PolicyType.EGRESS, source, destination, addresses[1]),
+        (PolicyType.INGRESS, destination, source, addresses[0]),
+    ):
+        if isinstance(pod, str):
+            continue
+        if exempt or pod.host_network:
+            why = exempt or "policies do not select pods in the node's network"
+            rulings.append(Ruling(direction=direction, pod=pod.key, exempt=why))
+            continue
+        selecting = sorted(
+            (each for each in world.policies if isolates(each, direction) and selects(each, pod)),
+            key=lambda policy: policy.key,
+        )
+        rulings.append(
+            Ruling(
+                direction=direction,
+                pod=pod.key,
+                isolating=tuple(policy.key for policy in selecting),
+                admitted=tuple(
+                    Admission(policy=policy.key, rule=index)
+                    for policy in selecting
+                    for index, rule in enumerate(_rules(policy, direction))
+                    if _admits(world, policy, rule, peer, address, to)
+                ),
+            )
+        )
+    return Decision(allowed=all(ruling.allowed for ruling in rulings), by=tuple(rulings))
+
+
+def isolates(policy: NetworkPolicy, direction: PolicyType) -> bool:
+    """Whether the policy isolates the pods it selects in this direction.
+
+    Without `policyTypes` a policy is about ingress always, and about egress where it has at least one egress rule.
+    """
+    types = _items(policy.types)
+    if types:
+        return direction in types
+    return direction is PolicyType.INGRESS or bool(_items(policy.egress))
+
+
+def selects(policy: NetworkPolicy, pod: Pod) -> bool:
+    """Whether the pod is one that the policy is about."""
+    return not pod.host_network and policy.namespace == pod.namespace and matches(_given(policy.pods), pod.labels)
+
+
+def matches(selector: Selector | None, labels: Labels) -> bool:
+    """Whether labels fulfil every line of a selector; one without lines, or none at all, takes everything."""
+    if selector is None:
+        return True
+    if any(labels.get(key) != value for key, value in _items(selector.labels)):
+        return False
+    for line in _items(selector.expressions):
+        there, values = line.key in labels, _items(line.values)
+        holds = {
+            Operator.IN: there and labels.get(line.key) in values,
+            Operator.NOT_IN: not there or labels[line.key] not in values,
+            Operator.EXISTS: there,
+            Operator.DOES_NOT_EXIST: not there,
+        }
+        if not holds[line.operator]:
+            return False
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """What is called: the number, and the names it has at the destination."""
+
+    port: int
+    protocol: Transport
+    ports: tuple[NamedPort, ...]
+
+
+def _rules(policy: NetworkPolicy, direction: PolicyType) -> tuple[Rule, ...]:
+    return _items(policy.ingress if direction is PolicyType.INGRESS else policy.egress)
+
+
+def _admits(world: World, policy: NetworkPolicy, rule: Rule, peer: Side, address: str, target: _Target) -> bool:
+    peers, ports = _items(rule.peers), _items(rule.ports)
+    return (not peers or any(_is(world, policy, each, peer, address) for each in peers)) and (
+        not ports or any(_covers(each, target) for each in ports)
+    )
+
+
+def _is(world: World, policy: NetworkPolicy, wanted: Peer, side: Side, address: str) -> bool:
+    block = _given(wanted.block)
+    if block is not None:
+        return _within(block, address)
+    if isinstance(side, str) or side.host_network:
+        return False
+    namespaces = _given(wanted.namespaces)
+    if namespaces is None:
+        here = side.namespace == policy.namespace
+    else:
+        here = matches(namespaces, world.labels(side.namespace))
+    return here and matches(_given(wanted.pods), side.labels)
+
+
+def _within(block: IpBlock, text: str) -> bool:
+    if not text:
+        return False
+    address = ipaddress.ip_address(text)
+
+    def inside(cidr: str) -> bool:
+        return address in ipaddress.ip_network(cidr, strict=False)
+
+    return inside(block.cidr) and not any(inside(hole) for hole in _items(block.excepts))
+
+
+def _covers(wanted: Port, target: _Target) -> bool:
+    if (_given(wanted.protocol) or Transport.TCP) is not target.protocol:
+        return False
+    port: int | str | None = _given(wanted.port)
+    end = _given(wanted.end)
+    if port is None:
+        return True
+    if isinstance(port, str):
+        called = {(each.name, each.protocol) for each in target.ports if each.number == target.port}
+        return (port, target.protocol) in called
+    return port <= target.port <= (port if end is None else end)
+
+
+def _exempt(pods: tuple[Pod, ...], addresses: tuple[str, str]) -> str:
+    """Why policies have no say: a pod and itself, a pod and its own node."""
+    if len(pods) == 2 and pods[0].key == pods[1].key:
+        return "a pod's traffic to itself does not leave it"
+    for pod in pods:
+        node = {ipaddress.ip_address(each) for each in pod.node_addresses}
+        if not pod.host_network and any(each and ipaddress.ip_address(each) in node for each in addresses):
+            return "traffic between a pod and its own node is always allowed"
+    return ""
+
+
+def _address(side: Side, family: int) -> str:
+    if isinstance(side, str):
+        return side
+    fitting = (each for each in side.addresses if family in {0, ipaddress.ip_address(each).version})
+    return next(fitting, "")
+
+
+def _given(value: Written[T]) -> T | None:
+    """What was written; null is as good as absent here."""
+    return None if isinstance(value, Absent) else value
+
+
+def _items(value: Written[tuple[T, ...]]) -> tuple[T, ...]:
+    """The entries that were written; an empty list, null and absence are the same to every reader of it."""
+    return _given(value) or ()
+
+
+def in_force(policies: Iterable[NetworkPolicy], pod: Pod) -> tuple[NetworkPolicy, ...]:
+    """The policies that select the pod, in either direction, by name."""
+    return tuple(sorted((each for each in policies if selects(each, pod)), key=lambda policy: policy.key))

@@ -1,0 +1,1 @@
+"""Who gets a proxy, in which form, and every way to miss it."""

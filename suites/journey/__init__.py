@@ -1,0 +1,1 @@
+"""The way teams really go: from no mesh to a canary, under running traffic."""

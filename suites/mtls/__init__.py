@@ -1,0 +1,1 @@
+"""Mutual TLS: what servers take, what callers send, whom the server sees."""

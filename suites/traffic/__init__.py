@@ -1,0 +1,1 @@
+"""Where requests go: weighted splits, routes by header, path, method and source."""

@@ -1,0 +1,43 @@
+"""Weighted splits: one fixed sample and one exact test, planned and told before the first request is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from fixtures.actor import Actor
+from fixtures.asking import MatrixAsker
+from fixtures.mesh import Meshes, split
+from fixtures.workloads import MESH_WORLD, SERVER_V2, Spec
+from flows.questions import Connections
+
+CONVERGED = """
+            server:8080/http@dns
+caller      .
+"""
+
+
+@pytest.fixture(scope="module")
+def world_specs() -> Sequence[Spec]:
+    """Workloads with proxies; the server in two versions."""
+    return (*MESH_WORLD, SERVER_V2)
+
+
+@pytest.mark.parametrize("connections", ["fresh", "keep-alive"])
+@pytest.mark.parametrize("weights", [(90, 10), (95, 5), (50, 50)], ids=lambda weights: "-".join(map(str, weights)))
+def test_split(
+    mesh: Meshes, matrix: MatrixAsker, caller: Actor, weights: tuple[int, int], connections: Connections
+) -> None:
+    """Requests are spread in the shares that the route names, one by one and independently."""
+    v1, v2 = weights
+    mesh(split("server", v1=v1, v2=v2))
+    matrix.becomes(CONVERGED)
+    caller.splits("server:8080/http@dns", {"v1": v1, "v2": v2}, connections=connections)
+
+
+def test_all_to_one(mesh: Meshes, matrix: MatrixAsker, caller: Actor) -> None:
+    """100/0 sends nothing to the other version."""
+    mesh(split("server", v1=100, v2=0))
+    matrix.becomes(CONVERGED.replace(".", "=v1"))
+    caller.splits("server:8080/http@dns", {"v1": 100, "v2": 0})

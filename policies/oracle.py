@@ -286,9 +286,8 @@ def _within(block: IpBlock, text: str) -> bool:
 def _covers(wanted: Port, target: _Target) -> bool:
     if (_given(wanted.protocol) or Transport.TCP) is not target.protocol:
         return False
-    port: int | str | None = _given(wanted.port)
-    end = _given(wanted.end)
-    if port is None:
+    port, end = wanted.port, _given(wanted.end)
+    if port is None or isinstance(port, Absent):
         return True
     if isinstance(port, str):
         called = {(each.name, each.protocol) for each in target.ports if each.number == target.port}

@@ -169,6 +169,13 @@ def test_both_sides_must_allow() -> None:
     assert [ruling.direction for ruling in decision.closing()] == [PolicyType.EGRESS]
 
 
+def test_a_ports_name_counts_for_the_protocol_it_was_given_to() -> None:
+    place = world("{podSelector: {}, ingress: [{ports: [{port: dns}]}]}")
+    assert not allowed(place, CALLER, SERVER, 53, "TCP"), "the pod's dns is UDP"
+    place = world("{podSelector: {}, ingress: [{ports: [{port: dns, protocol: UDP}]}]}")
+    assert allowed(place, CALLER, SERVER, 53, "UDP")
+
+
 def test_policies_add_up() -> None:
     place = world("{podSelector: {}}", "{podSelector: {}, ingress: [{from: [{podSelector: {}}]}]}")
     ruling = decide(place, CALLER, SERVER, 8080, Transport.TCP).by[1]

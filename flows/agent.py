@@ -30,7 +30,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-PROTOCOL = 1
+PROTOCOL = 2
 TICK = 0.01
 """Seconds between two looks at how late the event loop is."""
 STAGGER = 0.4
@@ -47,9 +47,19 @@ IDLE = 120.0
 """Seconds until the server gives up a connection on which nothing happens (its peer may have been cut off)."""
 BODY = 2_048
 """How much of an answer that is not an echo a record quotes, in bytes."""
+HEADERS = 16_384
+"""How much of a request's headers an echo returns, in characters."""
+LONGEST_DELAY = 30.0
+FEW = 5
+"""Failed requests of a sample that are told one by one."""
+MOST_REQUESTS = 100_000
+MOST_OFFERS = 64
+TLS_VERSIONS = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 CA = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 API_NAME = "kubernetes.default.svc"
 SERVER_HEADER = "x-eastwest-echo"
+INSTRUCTION = "x-eastwest-"
+"""A header `x-eastwest-status: 403` or `x-eastwest-delay: 0.5` (or a query without the `x-`) says how to answer."""
 ECHO = ("pod", "workload", "instance", "version", "nonce", "peer")
 Message = dict[str, Any]
 T = TypeVar("T")
@@ -166,6 +176,8 @@ class Served(asyncio.Protocol):
         self.identity, self.journal, self.port = identity, journal, port
         self.buffer = b""
         self.number = next(self.numbers)
+        self.continued = False
+        self.delayed: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Journal the connection before anything is known about it."""
@@ -181,6 +193,8 @@ class Served(asyncio.Protocol):
         """Forget the connection."""
         del exc
         self.idle.cancel()
+        if self.delayed is not None:
+            self.delayed.cancel()
         self._decided()
 
     def _decided(self) -> None:
@@ -189,12 +203,12 @@ class Served(asyncio.Protocol):
             waiting.set_result(None)
 
     def data_received(self, data: bytes) -> None:
-        """Answer every complete request of the buffer."""
+        """Answer every complete request of the buffer, one after the other."""
         self.idle.cancel()
         self.idle = asyncio.get_running_loop().call_later(IDLE, self.transport.abort)
         self.buffer += data
         try:
-            while self.buffer and (self._line() if self.buffer[:1] == b"{" else self._http()):
+            while self.buffer and not self.delayed and (self._line() if self.buffer[:1] == b"{" else self._http()):
                 self._decided()
         except ValueError:
             self.transport.close()
@@ -222,10 +236,8 @@ class Served(asyncio.Protocol):
         method, path, version = start.split(" ")
         headers = [(name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
         named = {name.lower(): value for name, value in headers}
-        length = int(named.get("content-length") or 0)
-        if len(rest) < length:
+        if not self._body(named, rest):
             return False
-        self.buffer = rest[length:]
         nonce = named.get("x-eastwest-nonce", "")
         if path == "/ready" and not nonce:
             self.journal.add("ready", "http", self.port, self.peer, self.number)
@@ -233,16 +245,64 @@ class Served(asyncio.Protocol):
             self._note("http", nonce, named.get("x-eastwest-source", ""))
         answer = self.identity.echo(nonce, self.peer)
         short = json.dumps(answer)
-        body = json.dumps({**answer, "method": method, "path": path, "headers": headers}).encode() + b"\n"
-        asked = path.rpartition("/status/")[2].partition("?")[0] if "/status/" in path else ""
+        seen = {"method": method, "path": path, "headers": bounded(headers)}
+        body = json.dumps({**answer, **seen}).encode() + b"\n"
+        asked = instruction("status", named, path)
         status = int(asked) if asked.isdigit() and len(asked) == 3 and asked >= "200" else 200
         last = "close" in named.get("connection", "").lower() or version == "HTTP/1.0"
         lines = [f"HTTP/1.1 {status} From-Agent", "Content-Type: application/json", f"Content-Length: {len(body)}"]
         lines += [f"{SERVER_HEADER}: {short}", f"Connection: {'close' if last else 'keep-alive'}", "", ""]
-        self.transport.write("\r\n".join(lines).encode() + (b"" if method == "HEAD" else body))
+        whole = "\r\n".join(lines).encode() + (b"" if method == "HEAD" else body)
+        wait = instruction("delay", named, path)
+        if wait:
+            seconds = min(float(wait), LONGEST_DELAY)
+            self.delayed = asyncio.get_running_loop().call_later(seconds, self._answer, whole, last)
+        else:
+            self._answer(whole, last)
+        return True
+
+    def _body(self, named: dict[str, str], rest: bytes) -> bool:
+        """Take the request's body from the buffer; False while more of it must come."""
+        if "chunked" in named.get("transfer-encoding", "").lower():
+            found = dechunked(rest)
+            left = found[1] if found is not None else None
+        else:
+            length = int(named.get("content-length") or 0)
+            left = rest[length:] if len(rest) >= length else None
+        if left is None:
+            if named.get("expect", "").lower() == "100-continue" and not self.continued:
+                self.continued = True
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            return False
+        self.buffer, self.continued = left, False
+        return True
+
+    def _answer(self, whole: bytes, last: bool) -> None:
+        was, self.delayed = self.delayed, None
+        self.transport.write(whole)
         if last:
             self.transport.close()
-        return True
+        elif was is not None:
+            self.data_received(b"")
+
+
+def instruction(name: str, named: dict[str, str], path: str) -> str:
+    """What a request asks of the answer (`status`, `delay`): by header, by query, or `/status/403` as its path."""
+    query = path.partition("?")[2].split("&")
+    asked = [part.partition("=")[2] for part in query if part.startswith(f"{INSTRUCTION[2:]}{name}=")]
+    plain = path.rpartition("/status/")[2].partition("?")[0] if name == "status" and "/status/" in path else ""
+    return named.get(INSTRUCTION + name) or (asked[0] if asked else plain)
+
+
+def bounded(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers up to a bound; the first that goes beyond it is cut, those after it are left out."""
+    left, kept = HEADERS, []
+    for name, value in headers:
+        if left <= 0:
+            break
+        kept.append((name[:left], value[:left]))
+        left -= len(name) + len(value)
+    return kept
 
 
 def open_listener(port: int, protocol: str) -> socket.socket:
@@ -440,12 +500,23 @@ class Line:
     def __init__(self, sock: socket.socket) -> None:
         self._sock, self._loop = sock, asyncio.get_running_loop()
         self._tls: ssl.SSLObject | None = None
+        self._broken: OSError | None = None
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.local = endpoint(sock.getsockname())
+        self.agreed: Message = {}
+        """What TLS agreed on, as a record has it."""
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._sock.close()
 
     async def secure(self, context: ssl.SSLContext, name: str) -> None:
-        """Do the TLS handshake; the server must prove `name`."""
-        self._tls = context.wrap_bio(self._in, self._out, server_hostname=name)
+        """Do the TLS handshake; where the context checks names, the server must prove `name`."""
+        self._tls = context.wrap_bio(self._in, self._out, server_hostname=name or None)
         await self._drive(self._tls.do_handshake)
+        cipher, shown = self._tls.cipher(), self._tls.getpeercert(binary_form=True)
+        self.agreed.update(tls_version=self._tls.version() or "", tls_cipher=cipher[0] if cipher else "")
+        self.agreed["tls_peer"] = certified_names(shown or b"")
 
     async def _drive(self, step: Callable[[], T]) -> T:
         while True:
@@ -456,7 +527,7 @@ class Line:
             await self._flush()
             data = await self._loop.sock_recv(self._sock, 1 << 16)
             if not data:
-                raise ProbeError("eof")
+                raise self._broken or ProbeError("eof")
             self._in.write(data)
 
     async def _flush(self) -> None:
@@ -464,13 +535,21 @@ class Line:
             await self._loop.sock_sendall(self._sock, self._out.read())
 
     async def send(self, data: bytes) -> None:
-        """Send all; a peer that has closed already shows when the answer is read."""
+        """Send all; a peer that has closed already shows when the answer is read.
+
+        With TLS so does one that has reset: its alert (TLS 1.3 refuses a certificate after the handshake) may wait.
+        """
         tls = self._tls
-        with contextlib.suppress(BrokenPipeError):
-            if tls is None:
+        if tls is None:
+            with contextlib.suppress(BrokenPipeError):
                 await self._loop.sock_sendall(self._sock, data)
-            else:
-                await self._drive(lambda: tls.write(data))
+            return
+        try:
+            await self._drive(lambda: tls.write(data))
+        except BrokenPipeError:
+            pass
+        except ConnectionResetError as error:
+            self._broken = error
 
     async def receive(self) -> bytes:
         """The next bytes; empty at the end."""
@@ -482,8 +561,68 @@ class Line:
         return b""
 
 
-def http_response(data: bytes, ended: bool, method: str) -> tuple[int, list[list[str]], bytes] | None:
-    """Status, headers and body of a complete response; None while more must come.
+def certified_names(der: bytes) -> list[str]:
+    """URI names of a certificate, else its DNS names: those of its subjectAltName (2.5.29.17), read from the DER."""
+
+    def element(at: int) -> tuple[int, int, int]:
+        tag, length, at = der[at], der[at + 1], at + 2
+        if length > 0x80:
+            size = length - 0x80
+            length, at = int.from_bytes(der[at : at + size], "big"), at + size
+        return tag, at, at + length
+
+    found: dict[int, list[str]] = {0x86: [], 0x82: []}
+    at = der.find(b"\x06\x03\x55\x1d\x11") + 5
+    with contextlib.suppress(IndexError):
+        if at >= 5:
+            at += 3 if der[at] == 0x01 else 0  # `critical`
+            _, at, _ = element(at)  # OCTET STRING
+            _, at, end = element(at)  # SEQUENCE
+            while at < end:
+                tag, start, at = element(at)
+                found.get(tag, []).append(der[start:at].decode("latin-1"))
+    return found[0x86] or found[0x82]
+
+
+def offered(offer: Message) -> ssl.SSLContext:
+    """The context of a TLS offer; the key is read from memory of this process alone and never reaches a disk.
+
+    Raises:
+        ProbeError: `bad-offer`: a certificate, key or version is none. The key is not quoted.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    versions = {f"1.{number}": version for number, version in enumerate(TLS_VERSIONS)}
+    what = "ca"
+    try:
+        if offer.get("ca"):
+            context.load_verify_locations(cadata=str(offer["ca"]))
+            context.verify_mode = ssl.CERT_REQUIRED
+        what = "alpn"
+        if offer.get("alpn"):
+            context.set_alpn_protocols([str(each) for each in offer["alpn"]])
+        what = "minimum or maximum version (1.0 to 1.3)"
+        if offer.get("minimum"):
+            context.minimum_version = versions[str(offer["minimum"])]
+        if offer.get("maximum"):
+            context.maximum_version = versions[str(offer["maximum"])]
+            if context.maximum_version < ssl.TLSVersion.TLSv1_2:  # else the library itself refuses to offer it
+                context.set_ciphers("DEFAULT:@SECLEVEL=0")
+                context.minimum_version = context.maximum_version
+        what = "certificate or key"
+        if offer.get("certificate"):
+            with os.fdopen(os.memfd_create("eastwest", os.MFD_CLOEXEC), "wb", 0) as file:
+                file.write(f"{offer['certificate']}\n{offer.get('key', '')}\n".encode())
+                context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password="")
+    except (OSError, ValueError, KeyError) as error:
+        reason = getattr(error, "reason", None) or type(error).__name__
+        raise ProbeError("bad-offer", f"TLS offer: {what} cannot be used ({reason})") from None
+    return context
+
+
+def http_response(data: bytes, ended: bool, method: str) -> tuple[int, list[list[str]], bytes, bool] | None:
+    """Status, headers and body of a complete response, and whether its connection may be used again; else None.
 
     Raises:
         ValueError: This is no HTTP.
@@ -500,19 +639,20 @@ def http_response(data: bytes, ended: bool, method: str) -> tuple[int, list[list
         return http_response(rest, ended, method)
     headers = [[name.strip(), value.strip()] for name, _, value in (line.partition(":") for line in lines)]
     named = {name.lower(): value for name, value in headers}
+    again = version == "HTTP/1.1" and "close" not in named.get("connection", "").lower()
     if method == "HEAD" or code in {204, 304}:
-        return code, headers, b""
+        return code, headers, b"", again and not rest
     if "chunked" in named.get("transfer-encoding", "").lower():
-        body = dechunked(rest)
-        return None if body is None else (code, headers, body)
+        parts = dechunked(rest)
+        return None if parts is None else (code, headers, parts[0], again and not parts[1])
     if "content-length" in named:
         length = int(named["content-length"])
-        return (code, headers, rest[:length]) if len(rest) >= length else None
-    return (code, headers, rest) if ended else None
+        return (code, headers, rest[:length], again and len(rest) == length) if len(rest) >= length else None
+    return (code, headers, rest, False) if ended else None
 
 
-def dechunked(data: bytes) -> bytes | None:
-    """The body of a chunked message; None while more must come."""
+def dechunked(data: bytes) -> tuple[bytes, bytes] | None:
+    """The body of a chunked message and what follows it; None while more must come."""
     body = b""
     while True:
         size, found, data = data.partition(b"\r\n")
@@ -520,10 +660,27 @@ def dechunked(data: bytes) -> bytes | None:
             return None
         length = int(size.partition(b";")[0], 16)
         if length == 0:
-            return body
+            break
         if len(data) < length + 2:
             return None
         body, data = body + data[:length], data[length + 2 :]
+    if data.startswith(b"\r\n"):
+        return body, data[2:]
+    _, found, rest = data.partition(b"\r\n\r\n")  # behind trailers
+    return (body, rest) if found else None
+
+
+class Kept:
+    """Connections that one question keeps open between its requests; without `keep` none is."""
+
+    def __init__(self, keep: bool = False) -> None:
+        self.keep, self.opened = keep, 0
+        self.idle: deque[Line] = deque()
+
+    def close(self) -> None:
+        """Close those that wait for another request."""
+        while self.idle:
+            self.idle.popleft().close()
 
 
 class Prober:
@@ -536,24 +693,33 @@ class Prober:
         self._slots = asyncio.Semaphore(max(8, (files - 64) // 3))
         self._trust: dict[str, ssl.SSLContext] = {}
 
-    async def record(self, ask: Message, nonce: str) -> Message:
-        """What happened to one probe."""
+    async def record(self, ask: Message, nonce: str, kept: Kept | None = None, address: str = "") -> Message:
+        """What happened to one probe.
+
+        Args:
+            kept: Connections of earlier requests, and where this one's goes.
+            address: What the host is known to resolve to.
+        """
         timeout, host = float(ask["timeout"]), str(ask["host"])
         seen: Message = {"probe": int(ask["id"]), "nonce": nonce, "timeout": timeout, "phase": "dns", "error": ""}
         seen.update(errno="", icmp="", resolved="", local="", elapsed=0.0, connect_elapsed=0.0, lag=0.0, late=False)
         seen.update(attempts=1, http_status=0, http_headers=[], body="", echo=None, detail="")
+        seen.update(tls_version="", tls_cipher="", tls_peer=[])
         async with self._slots:
             begun = seen["sent_at"] = self._loop.time()
-            address = host
             try:
-                ipaddress.ip_address(host.partition("%")[0])
+                ipaddress.ip_address((address or host).partition("%")[0])
+                address = address or host
             except ValueError:
                 address = await self._timed(self._resolve(host, timeout / 3, seen), timeout, 0.0, seen) or ""
             if not seen["error"]:
                 seen.update(sent_at=self._loop.time(), phase="connect", resolved=endpoint((address, ask["port"])))
-                talk = self._datagram if ask["protocol"] == "udp" else self._connection
-                grace = min(GRACE, GRACE * timeout)
-                await self._timed(talk(ask, nonce, address, seen), timeout, grace, seen)
+                work = (
+                    self._datagram(ask, nonce, address, seen)
+                    if ask["protocol"] == "udp"
+                    else self._connection(ask, nonce, address, seen, kept or Kept())
+                )
+                await self._timed(work, timeout, min(GRACE, GRACE * timeout), seen)
             elif seen["error"] == "timeout":
                 seen["error"] = "dns-timeout"
             seen["lag"] = self.lag.since(begun)
@@ -578,7 +744,8 @@ class Prober:
         if seen["error"] == "timeout" or failure is None:
             return None if task.cancelled() or failure else task.result()
         if isinstance(failure, ssl.SSLError):
-            seen.update(error="tls", detail=str(failure.reason or failure))
+            more = getattr(failure, "verify_message", "")
+            seen.update(error="tls", detail=f"{failure.reason or failure}{': ' if more else ''}{more}")
         elif isinstance(failure, OSError):
             name = errno.errorcode.get(failure.errno or 0, "")
             seen.update(error="reset" if name == "ECONNRESET" else name or "oserror", errno=name)
@@ -634,46 +801,86 @@ class Prober:
             raise OSError(code, os.strerror(code))
         return sock
 
-    async def _connection(self, ask: Message, nonce: str, address: str, seen: Message) -> None:
+    async def _connection(self, ask: Message, nonce: str, address: str, seen: Message, kept: Kept) -> None:
+        while kept.idle:
+            line = kept.idle.popleft()
+            seen.update(local=line.local, **line.agreed)
+            try:
+                await self._talk(line, ask, nonce, seen, kept)
+            except (OSError, ProbeError) as error:
+                ended = isinstance(error, (ConnectionResetError, BrokenPipeError)) or str(error) == "eof"
+                if not ended or seen["body"] or str(ask.get("method") or "GET") not in {"GET", "HEAD"}:
+                    raise
+                seen.update(local="", phase="connect", detail="a kept connection had ended; asked again on another")
+            else:
+                return
         opened: list[socket.socket] = []
         sock = None
         begun = self._loop.time()
         try:
             sock = await self._dial(ask, address, seen, opened)
+            opened.remove(sock)
+            kept.opened += 1
             seen.update(connect_elapsed=self._loop.time() - begun)
-            line = Line(sock)
-            if ask["protocol"] == "https":
-                seen["phase"] = "tls"
-                await line.secure(self._context(), API_NAME if address == ask["host"] else str(ask["host"]).rstrip("."))
-            seen["phase"] = "send"
-            if ask["protocol"] == "tcp":
-                await line.send(json.dumps({"nonce": nonce, "source": ask.get("source", "")}).encode() + b"\n")
-                await self._read_line(line, seen)
-            else:
-                await line.send(self._request(ask, nonce))
-                await self._read_http(line, str(ask.get("method") or "GET"), seen)
+            await self._talk(Line(sock), ask, nonce, seen, kept, address)
         except OSError:
-            seen["icmp"] = seen["icmp"] or (icmp_error(sock) if sock is not None else "")
+            seen["icmp"] = seen["icmp"] or (icmp_error(sock) if sock is not None and sock.fileno() >= 0 else "")
             raise
         finally:
             for each in opened:
                 each.close()
 
-    def _context(self) -> ssl.SSLContext:
+    async def _talk(self, line: Line, ask: Message, nonce: str, seen: Message, kept: Kept, fresh: str = "") -> None:
+        """One request and its answer; the connection is kept where both sides want that, else closed.
+
+        Args:
+            fresh: The address of a connection on which nothing has been said.
+        """
+        again = False
+        try:
+            offer = ask.get("tls")
+            if fresh and (offer or ask["protocol"] == "https"):
+                seen["phase"] = "tls"
+                host = str(ask["host"])
+                name = API_NAME if fresh == host else host.rstrip(".")
+                await line.secure(self._context(offer), str(offer.get("server_name", "")) if offer else name)
+                seen.update(line.agreed)
+            seen["phase"] = "send"
+            if ask["protocol"] == "tcp":
+                await line.send(json.dumps({"nonce": nonce, "source": ask.get("source", "")}).encode() + b"\n")
+                again = await self._read_line(line, seen)
+            else:
+                await line.send(self._request(ask, nonce, kept.keep))
+                again = await self._read_http(line, str(ask.get("method") or "GET"), seen)
+        finally:
+            if again and kept.keep:
+                kept.idle.append(line)
+            else:
+                line.close()
+
+    def _context(self, offer: Message | None) -> ssl.SSLContext:
+        """The context of an offer, or one that trusts the cluster's CA."""
         path = os.environ.get("EASTWEST_CA", CA)
-        if path not in self._trust:
-            if not os.access(path, os.R_OK):
+        mark = json.dumps(offer, sort_keys=True) if offer else path
+        if mark not in self._trust:
+            if not offer and not os.access(path, os.R_OK):
                 raise ProbeError(
                     "no-ca", f"{path} cannot be read; mount the service account's token or set EASTWEST_CA"
                 )
-            self._trust[path] = ssl.create_default_context(cafile=path)
-        return self._trust[path]
+            if len(self._trust) > MOST_OFFERS:
+                self._trust.clear()
+            self._trust[mark] = offered(offer) if offer else ssl.create_default_context(cafile=path)
+        return self._trust[mark]
 
-    def _request(self, ask: Message, nonce: str) -> bytes:
+    def _request(self, ask: Message, nonce: str, keep: bool) -> bytes:
         headers = [(str(name), str(value)) for name, value in ask.get("headers", [])]
         given = {name.lower() for name, _ in headers}
         host = endpoint((str(ask["host"]).rstrip("."), ask["port"]))
-        own = [("Host", host), ("User-Agent", f"eastwest-agent/{PROTOCOL}"), ("Connection", "close")]
+        own = [
+            ("Host", host),
+            ("User-Agent", f"eastwest-agent/{PROTOCOL}"),
+            ("Connection", "keep-alive" if keep else "close"),
+        ]
         own += [("X-Eastwest-Nonce", nonce), ("X-Eastwest-Source", str(ask.get("source", "")))]
         method = str(ask.get("method") or "GET")
         if method in {"POST", "PUT", "PATCH"}:
@@ -683,7 +890,7 @@ class Prober:
         lines += [f"{name}: {value}" for name, value in headers]
         return "\r\n".join([*lines, "", ""]).encode()
 
-    async def _read_line(self, line: Line, seen: Message) -> None:
+    async def _read_line(self, line: Line, seen: Message) -> bool:
         seen["phase"], data = "response", b""
         while b"\n" not in data:
             more = await line.receive()
@@ -692,8 +899,9 @@ class Prober:
             data += more
             seen["body"] = data[:BODY].decode("utf-8", "replace")
         self._answered(data, seen)
+        return data.endswith(b"\n")
 
-    async def _read_http(self, line: Line, method: str, seen: Message) -> None:
+    async def _read_http(self, line: Line, method: str, seen: Message) -> bool:
         seen["phase"], data, more = "response", b"", b"-"
         while True:
             response = http_response(data, not more, method)
@@ -704,10 +912,11 @@ class Prober:
             more = await line.receive()
             data += more
             seen["body"] = data[:BODY].decode("utf-8", "replace")
-        seen["http_status"], seen["http_headers"], body = response
+        seen["http_status"], seen["http_headers"], body, again = response
         proof = next((value for name, value in response[1] if name.lower() == SERVER_HEADER), "")
         seen["body"] = body[:BODY].decode("utf-8", "replace")
         self._answered(body or proof.encode(), seen)
+        return again
 
     @staticmethod
     def _answered(data: bytes, seen: Message) -> None:
@@ -716,8 +925,10 @@ class Prober:
         with contextlib.suppress(ValueError):
             echo = json.loads(data)
         if isinstance(echo, dict) and {"pod", "instance", "nonce"} <= set(echo):
-            seen["echo"] = {key: str(echo.get(key, "")) for key in ECHO}
-            seen["body"] = seen["body"] if seen["http_status"] else ""
+            pairs = echo.get("headers")
+            told = [list(map(str, pair)) for pair in pairs if len(pair) == 2] if isinstance(pairs, list) else []
+            seen["echo"] = {**{key: str(echo.get(key, "")) for key in (*ECHO, "method", "path")}, "headers": told}
+            seen["body"] = ""
 
     async def _datagram(self, ask: Message, nonce: str, address: str, seen: Message) -> None:
         question = json.dumps({"nonce": nonce, "source": ask.get("source", "")}).encode()
@@ -818,7 +1029,7 @@ class Agent:
         elif op == "stop":
             if asked["id"] in self._stops:
                 self._stops[asked["id"]].set()
-        elif op not in {"batch", "repeat", "journal"}:
+        elif op not in {"batch", "repeat", "sample", "journal"}:
             self.tell("error", message=f"unknown op {op!r}")
         elif asked["id"] not in self._known:  # asked again after a lost stream: the answer is under way
             name = str(asked["id"])
@@ -826,7 +1037,13 @@ class Agent:
                 work = self._batch(name, 0, asked["probes"])
             elif op == "repeat":
                 self._stops[name] = asyncio.Event()
-                work = self._repeat(name, asked["probes"], float(asked["interval"]))
+                keep = asked.get("connections") == "keep-alive"
+                work = self._repeat(name, asked["probes"], float(asked["interval"]), keep)
+            elif op == "sample":
+                keep = asked.get("connections") == "keep-alive"
+                count = min(int(asked["count"]), MOST_REQUESTS)
+                until = self._loop.time() + float(asked["within"])
+                work = self._sample(name, asked["probe"], count, keep, int(asked["parallel"]), until)
             else:
                 work = self._journal(name, int(asked["since"]))
             self._known[name] = self.start(work)
@@ -860,12 +1077,16 @@ class Agent:
             if mine and seq > asked.get("last_seq", 0):
                 self.whisper(line)
 
-    async def _batch(self, name: str, number: int, probes: list[Message], mark: str = "") -> None:
+    async def _batch(
+        self, name: str, number: int, probes: list[Message], mark: str = "", kept: dict[int, Kept] | None = None
+    ) -> None:
         """One round: a record for every probe and the terminator."""
         sent_at = self._loop.time()
 
         async def one(ask: Message) -> None:
-            self.tell("record", batch=name, round=number, **await self.prober.record(ask, f"{ask['nonce']}{mark}"))
+            own = kept.setdefault(ask["id"], Kept(True)) if kept is not None else None
+            record = await self.prober.record(ask, f"{ask['nonce']}{mark}", own)
+            self.tell("record", batch=name, round=number, **record)
 
         tasks = []
         for place, ask in enumerate(probes):
@@ -882,15 +1103,16 @@ class Agent:
             self.tell("error", message=f"a probe of {name} failed inside the agent: {what}")
         self.tell("end", batch=name, round=number, count=len(tasks) - len(failed), sent_at=sent_at)
 
-    async def _repeat(self, name: str, probes: list[Message], interval: float) -> None:
+    async def _repeat(self, name: str, probes: list[Message], interval: float, keep: bool) -> None:
         """Rounds that overlap, until stopped; those under way are finished."""
         rounds: set[asyncio.Task[None]] = set()
+        kept: dict[int, Kept] | None = {} if keep else None
         due, number, stop = self._loop.time(), 0, self._stops[name]
         try:
             while not stop.is_set():
                 if len(rounds) < MOST_ROUNDS:
                     number += 1
-                    task = self.start(self._batch(name, number, probes, f"-{number}"))
+                    task = self.start(self._batch(name, number, probes, f"-{number}", kept))
                     rounds.add(task)
                     task.add_done_callback(rounds.discard)
                 due = max(due + interval, self._loop.time())
@@ -900,7 +1122,44 @@ class Agent:
             self._stops.pop(name, None)
             for task in rounds:
                 task.cancel()
+            for each in (kept or {}).values():
+                each.close()
         self.tell("stopped", id=name, rounds=number)
+
+    async def _sample(self, name: str, ask: Message, count: int, keep: bool, parallel: int, until: float) -> None:
+        """Many requests of one probe, told as runs of like outcomes in the order of sending; none begins late."""
+        kept, sent_at, address = Kept(keep), self._loop.time(), ""
+        places: dict[tuple[Any, ...], int] = {}
+        outcomes: list[Message] = []
+        failures: list[Message] = []
+        order: list[int] = []
+        numbers = itertools.takewhile(lambda _: self._loop.time() < until, range(count))
+
+        async def work(most: int) -> None:
+            for number in itertools.islice(numbers, most):
+                order.append(-1)
+                record = await self.prober.record({**ask, "id": number}, f"{ask['nonce']}-{number}", kept, address)
+                echo = record["echo"] or {}
+                mark = (*(echo.get(key) for key in ECHO[:4]), echo.get("nonce") == record["nonce"])
+                mark += tuple(record[key] for key in ("http_status", "error", "errno", "phase", "late"))
+                order[number] = places.setdefault(mark, len(places))
+                if order[number] == len(outcomes):
+                    outcomes.append(record)
+                if record["error"] or not echo:
+                    failures.append(record)
+
+        try:
+            await work(1)
+            if outcomes and outcomes[0]["resolved"]:  # a name is resolved once
+                address = outcomes[0]["resolved"].rpartition(":")[0].strip("[]")
+            await asyncio.gather(*(work(count) for _ in range(max(1, parallel))))
+        finally:
+            kept.close()
+        runs = [[place, len(list(group))] for place, group in itertools.groupby(order)]
+        few = sorted(failures, key=lambda each: int(each["probe"]))[:FEW]
+        told = [[{"seq": 0, "batch": name, "round": 0, **each} for each in part] for part in (outcomes, few)]
+        elapsed = self._loop.time() - sent_at
+        self.tell("sample", id=name, outcomes=told[0], failures=told[1], runs=runs, opened=kept.opened, elapsed=elapsed)
 
     async def _journal(self, name: str, since: int) -> None:
         """Prove that the journal hears every listener, then tell what it holds."""

@@ -13,12 +13,29 @@ MADE_BY_PROXY = {
     403: Kind.FORBIDDEN,
     404: Kind.NO_ROUTE,
     429: Kind.THROTTLED,
+    502: Kind.UNAVAILABLE,
     503: Kind.UNAVAILABLE,
     504: Kind.TIMED_OUT,
 }
+"""By status, without an echo: no agent of ours said it. 502 is the proxy's own failure to connect (Linkerd's)."""
+ENVOYS_WORDS = (
+    ("no healthy upstream", "UH"),
+    ("reset reason: overflow", "UO"),
+    ("reset reason: connection timeout", "UF"),
+    ("reset reason: connection failure", "UF"),
+    ("reset reason: remote connection failure", "UF"),
+    ("reset reason: connection termination", "UC"),
+    ("reset reason: remote reset", "UR"),
+    ("upstream request timeout", "UT"),
+    ("fault filter abort", "FI"),
+    ("local_rate_limited", "RL"),
+)
+"""What Envoy writes into an answer of its own → the response flag of its access log; a 403 or 401 has none there."""
 NO_WAY = {"EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN", "ENETDOWN"}
 ROUTING_CODES = {"3/0", "3/1", "1/0", "1/3"}
 """ICMP and ICMPv6 codes by which a kernel tells itself that it found no way (no route, no neighbour)."""
+SAID = 160
+"""How much of a proxy's own words the detail quotes, in characters."""
 LEAST_LAG = 0.1
 LAG_SHARE = 0.2
 
@@ -58,6 +75,14 @@ def classify(flow: Flow, record: Record) -> Verdict:
         late=record.late,
         attempts=record.attempts,
         detail=f"DNS: {detail}" if kind is Kind.DNS_ERROR else detail,
+        flags=flags(record) if echo is None else "",
+        identity=identity(echo.headers) if echo else "",
+        tls_version=record.tls_version,
+        tls_cipher=record.tls_cipher,
+        tls_peer=record.tls_peer,
+        request_method=echo.method if echo else "",
+        request_path=echo.path if echo else "",
+        request_headers=echo.headers if echo else (),
     )
     return Verdict(kind=kind, flow=flow, evidence=evidence)
 
@@ -99,9 +124,35 @@ def _answer(flow: Flow, record: Record) -> tuple[Kind, str]:
             return Kind.MISDELIVERED, f"answered by another {echo.pod} than this test's own"
         return Kind.ANSWERED, ""
     if flow.protocol is Protocol.HTTP and record.http_status in MADE_BY_PROXY:
-        return MADE_BY_PROXY[record.http_status], ""
+        return MADE_BY_PROXY[record.http_status], _proxys_words(record)
     status = f"HTTP {record.http_status}" if record.http_status else "an answer"
     return Kind.PROBE_ERROR, f"{status} that is not from an agent and says nothing about the rules"
+
+
+def _proxys_words(record: Record) -> str:
+    """Who answered instead of the application, and what it said: `envoy: RBAC: access denied`."""
+    server = next((value for name, value in record.http_headers if name.lower() == "server"), "a proxy")
+    return f"{server} answered {record.http_status}: {record.body.strip()[:SAID] or 'nothing'}"
+
+
+def flags(record: Record) -> str:
+    """The response flags that an answer without an echo tells; the access log, where it can be read, tells all."""
+    named = {name.lower(): value for name, value in record.http_headers}
+    told = [flag for words, flag in ENVOYS_WORDS if words in record.body]
+    if not told and record.http_status == 404 and not record.body and "envoy" in named.get("server", ""):
+        told = ["NR"]
+    return ",".join(dict.fromkeys(told))
+
+
+def identity(headers: tuple[tuple[str, str], ...]) -> str:
+    """The caller's identity as its own request told the application: the URI that the server's proxy put there last.
+
+    Read from `x-forwarded-client-cert` (Envoy) or `l5d-client-id` (Linkerd). A mesh's dialect knows its own better.
+    """
+    named = {name.lower(): value for name, value in headers}
+    nearest = named.get("x-forwarded-client-cert", "").rpartition(",")[2]
+    told = [part.partition("=")[2] for part in nearest.split(";") if part.lower().startswith("uri=")]
+    return told[-1] if told else named.get("l5d-client-id", "")
 
 
 def _refusal(flow: Flow, record: Record) -> tuple[Kind, str]:

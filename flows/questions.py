@@ -12,13 +12,15 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from flows import wire
 from flows.classify import ask_again, classify
 from flows.errors import HarnessError
 from flows.model import Evidence, Flow, Kind, Verdict, new_nonce
 
+Connections = Literal["fresh", "keep-alive"]
+"""Whether each HTTP request has a connection of its own, or is sent on one that an earlier one left open."""
 TRIES = 3
 """How often a flow is asked at most, when its silence may have been the agent's own."""
 
@@ -87,6 +89,7 @@ def probes(flows: Sequence[Flow], nonces: Sequence[str], timeout: float, which: 
             headers=flows[place].headers,
             pod=flows[place].pod,
             source=flows[place].source,
+            tls=flows[place].tls,
         )
         for place in which
     ]
@@ -183,9 +186,12 @@ class Round:
 class Repeat:
     """The same flows again and again, in rounds that overlap, until stopped."""
 
-    def __init__(self, desk: Desk, flows: Sequence[Flow], timeout: float, interval: float) -> None:
+    def __init__(
+        self, desk: Desk, flows: Sequence[Flow], timeout: float, interval: float, connections: Connections = "fresh"
+    ) -> None:
         self.name = new_name("r")
         self._desk, self._flows, self._timeout, self._interval = desk, tuple(flows), timeout, interval
+        self._connections = connections
         self._nonces = [new_nonce() for _ in flows]
         self._records: dict[int, dict[int, wire.Record]] = {}
         self._rounds: dict[int, Round] = {}
@@ -225,6 +231,18 @@ class Repeat:
             self._stopping = True
         self._desk.post(self, wire.stop(self.name))
 
+    def ended(self, deadline: float) -> list[Round]:
+        """All rounds, once the last one is told after `stop`.
+
+        Raises:
+            HarnessError: It was not at `deadline` (monotonic clock), or the agent was lost.
+        """
+        with self._desk.changed:
+            self._desk.changed.wait_for(self.done, max(0.0, deadline - time.monotonic()))
+            if not self.done():
+                raise HarnessError(f"{self._desk.name}: the repeated flows did not end within the deadline")
+            return self.rounds()
+
     def done(self) -> bool:
         """Whether the last round is told."""
         return self._stopped or bool(self._failed)
@@ -232,7 +250,8 @@ class Repeat:
     def request(self) -> bytes:
         """The repetition, and its end where that was asked for."""
         asked = probes(self._flows, self._nonces, self._timeout, range(len(self._flows)))
-        return wire.repeat(self.name, asked, self._interval) + (wire.stop(self.name) if self._stopping else b"")
+        begin = wire.repeat(self.name, asked, self._interval, self._connections)
+        return begin + (wire.stop(self.name) if self._stopping else b"")
 
     def take(self, message: wire.Message) -> bytes:
         """Note a record, or conclude a round."""

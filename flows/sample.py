@@ -9,12 +9,18 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from flows.model import Flow, Kind, Verdict
+from flows import wire
+from flows.errors import HarnessError
+from flows.model import Flow, Kind, Protocol, Verdict, new_nonce
+from flows.questions import Connections, Desk, judged, new_name, probes
 
-Connections = Literal["fresh", "keep-alive"]
 PARALLEL = 8
+"""Requests under way at once."""
+MOST = 100_000
+SLACK = 10.0
+"""Seconds beyond the sample's own until an agent that has not answered is given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +103,70 @@ class Sample:
             if word is not None:
                 found[word] += counted[place]
         return dict(found.most_common())
+
+
+class Sampling:
+    """A sample under way."""
+
+    def __init__(
+        self, desk: Desk, flow: Flow, count: int, timeout: float, connections: Connections, within: float
+    ) -> None:
+        if flow.protocol not in {Protocol.HTTP, Protocol.TCP} or not 0 < count <= MOST:
+            raise HarnessError(f"{flow}: a sample is 1 to {MOST} requests of http or tcp, not {count}")
+        self.name = new_name("s")
+        self._desk, self._flow, self._count, self._timeout = desk, flow, count, timeout
+        self._connections: Connections = connections
+        self._within, self._nonce = within, new_nonce()
+        self._sample: Sample | None = None
+        self._failed = ""
+
+    def result(self) -> Sample:
+        """The sample.
+
+        Raises:
+            HarnessError: It was not there in time, or the agent was lost.
+        """
+        with self._desk.changed:
+            self._desk.changed.wait_for(self.done, self._within + 4 * self._timeout + SLACK)
+            if self._sample is None:
+                self._desk.forget(self)
+                reason = self._failed or "no answer within the deadline"
+                raise HarnessError(f"{self._desk.name}: the sample of {self._flow} is lost", detail=reason)
+            return self._sample
+
+    def done(self) -> bool:
+        """Whether the sample is there, or never will be."""
+        return self._sample is not None or bool(self._failed)
+
+    def request(self) -> bytes:
+        """The sample's probe and how often to ask it."""
+        (probe,) = probes([self._flow], [self._nonce], self._timeout, [0])
+        return wire.sample(
+            self.name,
+            probe,
+            self._count,
+            connections=self._connections,
+            parallel=PARALLEL,
+            within=self._within,
+        )
+
+    def take(self, message: wire.Message) -> bytes:
+        """Note the sample."""
+        if isinstance(message, wire.Sampled):
+            self._sample = Sample(
+                flow=self._flow,
+                outcomes=tuple(self._verdict(each) for each in message.outcomes),
+                order=tuple(place for place, length in message.runs for _ in range(length)),
+                failures=tuple(self._verdict(each) for each in message.failures),
+                connections=self._connections,
+                opened=message.opened,
+                elapsed=message.elapsed,
+            )
+        return b""
+
+    def fail(self, reason: str) -> None:
+        """It will not come."""
+        self._failed = self._failed or reason
+
+    def _verdict(self, record: wire.Record) -> Verdict:
+        return judged(self._desk, self._flow, record, f"{self._nonce}-{record.probe}")

@@ -305,12 +305,12 @@ def _result(arm: Arm, observed: int, sample: Sample, plan: SplitPlan, order: boo
 
 def _standing(plan: SplitPlan, sample: Sample, arms: tuple[ArmResult, ...]) -> tuple[Standing, str]:
     kinds = sample.kinds()
-    if sample.count != plan.count:
-        return Standing.UNDECIDED, f"{plan.count} requests were planned, {sample.count} are told"
     failed = {kind: count for kind, count in kinds.items() if kind not in {Kind.ANSWERED, Kind.PROBE_ERROR}}
     if failed:
         kind = max(failed, key=lambda each: failed[each])
         return Standing.DIFFERS, f"{sum(failed.values())} of {sample.count} not answered ({kind})"
+    if sample.count != plan.count:
+        return Standing.UNDECIDED, f"{plan.count} requests were planned, {sample.count} were sent in time"
     if kinds.get(Kind.PROBE_ERROR):
         return Standing.UNDECIDED, f"{kinds[Kind.PROBE_ERROR]} of {sample.count} requests could not be told"
     strangers = sorted(set(sample.versions()) - {arm.version for arm in plan.arms})

@@ -18,9 +18,10 @@ from typing import Protocol, TypeVar
 from flows import wire
 from flows.errors import HarnessError
 from flows.model import Flow
-from flows.questions import Asked, Journal, Question, Reading, Repeat, Round
+from flows.questions import Asked, Connections, Journal, Question, Reading, Repeat, Round
+from flows.sample import Sample, Sampling
 
-__all__ = ["Agent", "Asked", "Channel", "ChannelClosed", "Journal", "Repeat", "Round"]
+__all__ = ["Agent", "Asked", "Channel", "ChannelClosed", "Connections", "Journal", "Repeat", "Round", "Sample"]
 
 SILENCE = 5.0
 """Seconds without a line (the agent sends one each second) after which the stream counts as lost."""
@@ -131,13 +132,29 @@ class Agent:
         """
         return self._begin(Asked(self, flows, timeout))
 
-    def repeat(self, flows: Sequence[Flow], timeout: float, interval: float) -> Repeat:
+    def repeat(
+        self, flows: Sequence[Flow], timeout: float, interval: float, connections: Connections = "fresh"
+    ) -> Repeat:
         """Ask all flows every `interval` seconds until stopped; returns without waiting.
 
         Raises:
             HarnessError: There is no connection to the agent any more.
         """
-        return self._begin(Repeat(self, flows, timeout, interval))
+        return self._begin(Repeat(self, flows, timeout, interval, connections))
+
+    def sample(
+        self, flow: Flow, count: int, timeout: float, connections: Connections = "fresh", *, within: float = 60.0
+    ) -> Sample:
+        """Ask one flow `count` times, eight at once; each request's answer, in the order of sending.
+
+        Args:
+            timeout: Seconds of silence that count, for each request.
+            within: Seconds after which no further request is sent; the sample then has fewer than `count`.
+
+        Raises:
+            HarnessError: It was not there in time, or there is no connection to the agent any more.
+        """
+        return self._begin(Sampling(self, flow, count, timeout, connections, within)).result()
 
     def journal(self, since: int, deadline: float) -> Journal:
         """The server's journal from entry `since` on, read after control flows to all its listeners.

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
 from flows.errors import HarnessError
+from flows.offer import TlsOffer
 
-PROTOCOL = 1
+PROTOCOL = 2
 SHOWN = 300
 """How much of a line that cannot be read an error shows, in characters."""
 
@@ -39,6 +40,15 @@ class Probe:
     headers: tuple[tuple[str, str], ...] = ()
     pod: str = ""
     source: str = ""
+    tls: TlsOffer | None = None
+
+    def message(self) -> dict[str, Any]:
+        """The probe as it is sent: the one place where the key of its offer is told."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        if self.tls is not None:
+            offer = {each.name: getattr(self.tls, each.name) for each in fields(self.tls)}
+            plain["tls"] = {**offer, "key": self.tls.key.reveal()}
+        return plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +74,11 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Echo:
-    """The server's own answer: who it is, and the caller's address as it saw it."""
+    """The server's own answer: who it is, and the caller's address and request as it saw them.
+
+    Attributes:
+        path: Of an HTTP request, with `method` and `headers`, as the application received them; raw.
+    """
 
     pod: str
     workload: str
@@ -72,6 +86,9 @@ class Echo:
     version: str
     nonce: str
     peer: str
+    method: str = ""
+    path: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +101,8 @@ class Record:
         icmp: `TYPE/CODE from SENDER`.
         local: The caller's addresses, one for each connection that was tried, comma-separated.
         late: Something came after the deadline.
+        body: Of an answer that is no echo.
+        tls_peer: Names of the certificate that the server showed, with `tls_version` and `tls_cipher`.
     """
 
     seq: int
@@ -109,6 +128,9 @@ class Record:
     body: str
     echo: Echo | None
     detail: str
+    tls_version: str
+    tls_cipher: str
+    tls_peer: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +151,25 @@ class Stopped:
     seq: int
     id: str
     rounds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """What became of a sample.
+
+    Attributes:
+        outcomes: The first record of each different outcome; `failures` the first few that no agent answered.
+        runs: In the order of sending: place in `outcomes`, and how many requests in a row ended so.
+        opened: Connections opened.
+    """
+
+    seq: int
+    id: str
+    outcomes: tuple[Record, ...]
+    failures: tuple[Record, ...]
+    runs: tuple[tuple[int, int], ...]
+    opened: int
+    elapsed: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +237,7 @@ class Complaint:
     message: str
 
 
-Numbered = Record | End | Stopped | JournalPart | Complaint
+Numbered = Record | End | Stopped | Sampled | JournalPart | Complaint
 """What the agent keeps until it is acknowledged."""
 Message = Numbered | Hello | Heartbeat | Pong
 
@@ -205,6 +246,7 @@ _OPS: dict[str, type[Message]] = {
     "record": Record,
     "end": End,
     "stopped": Stopped,
+    "sample": Sampled,
     "journal": JournalPart,
     "heartbeat": Heartbeat,
     "pong": Pong,
@@ -223,12 +265,19 @@ def hello(harness: str, instance: str, last_seq: int) -> bytes:
 
 def batch(name: str, probes: Iterable[Probe]) -> bytes:
     """Ask all probes at once; asking again under the same name changes nothing."""
-    return _line(op="batch", id=name, probes=[asdict(each) for each in probes])
+    return _line(op="batch", id=name, probes=[each.message() for each in probes])
 
 
-def repeat(name: str, probes: Iterable[Probe], interval: float) -> bytes:
-    """Ask all probes every `interval` seconds until stopped."""
-    return _line(op="repeat", id=name, probes=[asdict(each) for each in probes], interval=interval)
+def repeat(name: str, probes: Iterable[Probe], interval: float, connections: str = "fresh") -> bytes:
+    """Ask all probes every `interval` seconds until stopped, over `fresh` or `keep-alive` connections."""
+    asked = [each.message() for each in probes]
+    return _line(op="repeat", id=name, probes=asked, interval=interval, connections=connections)
+
+
+def sample(name: str, probe: Probe, count: int, *, connections: str, parallel: int, within: float) -> bytes:
+    """Ask one probe `count` times, `parallel` at once; requests that have not begun `within` seconds are not sent."""
+    asked = {"count": count, "connections": connections, "parallel": parallel, "within": within}
+    return _line(op="sample", id=name, probe=probe.message(), **asked)
 
 
 def stop(name: str) -> bytes:
@@ -311,10 +360,26 @@ def _pairs(where: str, value: object) -> object:
     return tuple(found)
 
 
-def _entries(where: str, value: object) -> object:
+def _list(where: str, value: object) -> list[object]:
     if not isinstance(value, list):
         raise TypeError(f"{where} is not a list")
-    return tuple(_build(Entry, each) for each in value)
+    return value
+
+
+def _runs(where: str, value: object) -> object:
+    found = []
+    for pair in _list(where, value):
+        if not (isinstance(pair, list) and len(pair) == 2 and all(type(each) is int for each in pair)):
+            raise TypeError(f"{where} is not a list of pairs of numbers")
+        found.append((pair[0], pair[1]))
+    return tuple(found)
+
+
+def _texts(where: str, value: object) -> object:
+    texts = _list(where, value)
+    if not all(isinstance(each, str) for each in texts):
+        raise TypeError(f"{where} is not a list of texts")
+    return tuple(texts)
 
 
 def _echo(where: str, value: object) -> object:
@@ -324,6 +389,9 @@ def _echo(where: str, value: object) -> object:
 
 _READERS: dict[str, Callable[[str, object], object]] = {
     "tuple[tuple[str, str], ...]": _pairs,
-    "tuple[Entry, ...]": _entries,
+    "tuple[tuple[int, int], ...]": _runs,
+    "tuple[str, ...]": _texts,
+    "tuple[Entry, ...]": lambda where, value: tuple(_build(Entry, each) for each in _list(where, value)),
+    "tuple[Record, ...]": lambda where, value: tuple(_build(Record, each) for each in _list(where, value)),
     "Echo | None": _echo,
 }

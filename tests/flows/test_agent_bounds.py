@@ -36,7 +36,7 @@ def take(served: agent.Agent, line: bytes, listener: Listener) -> None:
 
 def hello(served: agent.Agent, harness: str, instance: str, last_seq: int) -> list[dict[str, Any]]:
     listener = Listener()
-    asked = {"op": "hello", "protocol": 1, "harness": harness, "instance": instance, "last_seq": last_seq}
+    asked = {"op": "hello", "protocol": 2, "harness": harness, "instance": instance, "last_seq": last_seq}
     take(served, json.dumps(asked).encode(), listener)
     return listener.messages
 
@@ -74,7 +74,7 @@ def test_journal_entries_beyond_the_bound_are_counted_as_lost(monkeypatch: pytes
 
     async def run() -> list[dict[str, Any]]:
         served, listener = agent.Agent(agent.Identity()), Listener()
-        take(served, b'{"op":"hello","protocol":1,"harness":"h","instance":"","last_seq":0}', listener)
+        take(served, b'{"op":"hello","protocol":2,"harness":"h","instance":"","last_seq":0}', listener)
         served.journal.entries = deque(maxlen=3)
         for number in range(8):
             served.journal.add("accepted", "tcp", 80, "10.0.0.1:1", number)
@@ -90,7 +90,7 @@ def test_journal_entries_beyond_the_bound_are_counted_as_lost(monkeypatch: pytes
 def test_what_the_harness_says_wrong_is_answered_and_harms_nothing(line: bytes) -> None:
     async def run() -> list[dict[str, Any]]:
         served, listener = agent.Agent(agent.Identity()), Listener()
-        take(served, b'{"op":"hello","protocol":1,"harness":"h","instance":"","last_seq":0}', listener)
+        take(served, b'{"op":"hello","protocol":2,"harness":"h","instance":"","last_seq":0}', listener)
         take(served, line, listener)
         return listener.messages[1:]
 

@@ -37,6 +37,9 @@ RECORD = Record(
     body="",
     echo=None,
     detail="",
+    tls_version="",
+    tls_cipher="",
+    tls_peer=(),
 )
 
 

@@ -20,7 +20,7 @@ from tests.flows.pipes import DEADLINE, Scripted, Served, misbehaving, soon, sta
 Serve = Callable[..., Served]
 GREETING = {
     "op": "hello",
-    "protocol": 1,
+    "protocol": 2,
     "instance": "i1",
     "pod": "p",
     "workload": "w",
@@ -84,8 +84,8 @@ def test_a_line_that_is_no_message_fails_what_is_asked_and_is_shown() -> None:
 
 
 def test_another_protocol_is_refused_at_once() -> None:
-    with pytest.raises(HarnessError, match="the agent speaks protocol 2, we speak 1; restart its pod"):
-        scripted(hello=[{**GREETING, "protocol": 2}]).connect(soon())
+    with pytest.raises(HarnessError, match="the agent speaks protocol 3, we speak 2; restart its pod"):
+        scripted(hello=[{**GREETING, "protocol": 3}]).connect(soon())
 
 
 def test_what_the_exec_wrote_to_stderr_is_quoted(serve: Serve) -> None:

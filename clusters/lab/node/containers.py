@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import shutil
 import signal
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 import aiohttp
 
 from clusters.lab.client import ApiError, Object
-from clusters.lab.node import images, mounts, probes
+from clusters.lab.node import images, probes, redirection
 from clusters.lab.node.archives import ImageError
 from clusters.lab.node.context import Patience, PodContext, first_of
-from clusters.lab.node.environment import ConfigError, environment, expand, references
+from clusters.lab.node.environment import ConfigError
 from clusters.lab.node.events import age, moment
 from clusters.lab.node.logs import Log
+from clusters.lab.node.network import PodNetwork
+from clusters.lab.node.planning import compute
 from clusters.lab.node.runtime import START_ERROR, Container, Exit, Plan, StartError
-from clusters.lab.node.volumes import text_of
 
 Role = Literal["init", "sidecar", "main"]
 
@@ -46,6 +47,7 @@ class Runner:
         state, last_state: As in a container status.
         ready, started, restarts, image_id, container_id: Likewise.
         done: Set when it will not run again.
+        settled: Set when its start has been tried once, `postStart` included; containers after it may then start.
         up: Set when it has started (startup probe passed) for the first time, or is done.
         container: The run of now, or None.
         log, previous_log: Of this run and of the one before.
@@ -59,11 +61,12 @@ class Runner:
         self.ready = self.started = False
         self.restarts = 0
         self.image_id = self.container_id = ""
-        self.done, self.up = asyncio.Event(), asyncio.Event()
+        self.done, self.settled, self.up = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.exit_code: int | None = None
         self.container: Container | None = None
         self.log: Log | None = None
         self.previous_log: Log | None = None
+        self._began = 0.0
         self._stop = asyncio.Event()
         self._unhealthy = asyncio.Event()
 
@@ -84,7 +87,7 @@ class Runner:
                 self.exit_code = ended.code
                 if self._stop.is_set() or not self._again(ended.code):
                     break
-                ran = age(self._started_at())
+                ran = age(self._began)
                 back_off = 0.0 if ran >= BACK_OFF_FORGOTTEN else back_off
                 if back_off:
                     pod = self.context.pod["metadata"]["name"]
@@ -99,11 +102,9 @@ class Runner:
         finally:
             self.ready = self.ready if self.role == "init" else False
             self.done.set()
+            self.settled.set()
             self.up.set()
             self.context.changed()
-
-    def _started_at(self) -> float:
-        return self.container.started if self.container else 0.0
 
     def _again(self, code: int) -> bool:
         policy = self.context.pod["spec"].get("restartPolicy") or "Always"
@@ -119,6 +120,7 @@ class Runner:
     def _wait(self, reason: str, message: str = "") -> None:
         waiting = {"reason": reason} | ({"message": message} if message else {})
         self.state = {"waiting": waiting}
+        self.settled.set()
         self.context.changed()
 
     async def _pause(self, seconds: float) -> bool:
@@ -157,55 +159,12 @@ class Runner:
         """How to run it; waits for what it refers to; None when the container has to end first."""
         while True:
             try:
-                return await self._compute(image)
+                return await compute(self.context, self.spec, self.name, image)
             except (ConfigError, ImageError, ApiError, aiohttp.ClientError, TimeoutError) as error:
                 self._wait("CreateContainerConfigError", str(error) or type(error).__name__)
                 self._tell("Failed", f"Error: {error}", warning=True)
                 if await self._pause(_CONFIG_RETRY):
                     return None
-
-    async def _compute(self, image: images.Image) -> Plan:
-        context, spec, pod = self.context, self.spec, self.context.pod
-        namespace = pod["metadata"]["namespace"]
-        sources: dict[tuple[str, str], Object | None] = {}
-        for kind, name in references(spec):
-            found = await context.node.fetch(kind, namespace, name)
-            sources[kind, name] = None if found is None else text_of(kind, found)
-        uid, gid, home = _user(image, pod, spec)
-        base = {**image.environment, "HOSTNAME": mounts.hostname(pod)}
-        if home:
-            base.setdefault("HOME", home)
-        node_addresses = context.node.addresses
-        variables = environment(
-            pod, spec, base, sources, pod_addresses=context.addresses, node_addresses=node_addresses
-        )
-        command = [expand(str(each), variables) for each in spec.get("command") or []]
-        args = [expand(str(each), variables) for each in spec.get("args") or []]
-        if not command:
-            command = list(image.entrypoint)
-            args = args or list(image.command)
-        if not command + args:
-            raise ConfigError(f'image "{image.name}" names no command; set command')
-        if context.volumes is None:
-            raise ConfigError("the pod's volumes are not ready")
-        security = spec.get("securityContext") or {}
-        read_only = bool(security.get("readOnlyRootFilesystem"))
-        identifier = secrets.token_hex(32)
-        folder = context.folder / "containers" / self.name / identifier[:12]
-        folder.mkdir(parents=True)
-        return Plan(
-            identifier=identifier,
-            image=image,
-            command=command + args,
-            environment=variables,
-            uid=uid,
-            gid=gid,
-            directory=str(spec.get("workingDir") or image.directory or "/"),
-            hostname=mounts.hostname(pod),
-            folder=folder,
-            read_only_root=read_only,
-            mounts=mounts.mounts(spec, context.folder, context.volumes, variables, read_only_root=read_only),
-        )
 
     async def _live(self, plan: Plan) -> Exit:
         """One run from start to end."""
@@ -213,7 +172,8 @@ class Runner:
             self.previous_log.remove()
         self.previous_log = self.log
         logs = self.context.folder / "logs" / self.name
-        self.log = Log(logs / f"{self.restarts}.log")
+        log = self.log = Log(logs / f"{self.restarts}.log")
+        self._began = time.time()
         self.container_id = f"bubblewrap://{plan.identifier}"
         self._unhealthy = asyncio.Event()
         self._tell("Created", f"Created container: {self.name}")
@@ -221,9 +181,11 @@ class Runner:
         try:
             if network is None:
                 raise StartError("the pod has no network")
-            container = self.container = await Container.start(plan, network.netns, self.log)
+            if redirection.is_meant(plan):
+                return await self._redirect(plan, network, log)
+            container = self.container = await Container.start(plan, network.netns, log)
         except StartError as error:
-            self.log.close()
+            log.close()
             self._tell("Failed", f"Error: failed to start container {self.name!r}: {error}", warning=True)
             ended = Exit(code=START_ERROR, problem=str(error))
             self._record(ended, ended.finished)
@@ -242,8 +204,17 @@ class Runner:
         shutil.rmtree(plan.folder, ignore_errors=True)
         return ended
 
+    async def _redirect(self, plan: Plan, network: PodNetwork, log: Log) -> Exit:
+        """`istio-init`: the node does its work."""
+        ended = await redirection.run(plan, network, log, self.context.node.threads)
+        self._tell("Started", f"Started container {self.name}")
+        self._record(ended, self._began)
+        shutil.rmtree(plan.folder, ignore_errors=True)
+        return ended
+
     def _record(self, ended: Exit, started: float) -> None:
-        reason = "Completed" if ended.code == 0 else "StartError" if ended.problem else "Error"
+        failed = "StartError" if ended.code == START_ERROR and ended.problem else "Error"
+        reason = "Completed" if ended.code == 0 else failed
         terminated: Object = {
             "exitCode": ended.code,
             "reason": reason,
@@ -255,6 +226,7 @@ class Runner:
             terminated["message"] = ended.problem
         self.state = {"terminated": terminated}
         self.last_state = self.state
+        self.settled.set()
         self.ready = self.role == "init" and ended.code == 0
         self.started = False
         self.context.changed()
@@ -307,11 +279,13 @@ class Runner:
         place = self._place(container)
         hook = (self.spec.get("lifecycle") or {}).get("postStart")
         if hook:
+            self.context.changed()
             asked = await probes.ask(hook, place, 3600.0)
             if not asked.good:
                 self._tell("FailedPostStartHook", f"PostStartHook failed: {asked.words}", warning=True)
                 self._unhealthy.set()
                 return
+        self.settled.set()
         for kind in ("startup", "readiness", "liveness"):
             if "grpc" in (self.spec.get(f"{kind}Probe") or {}):
                 self._tell(
@@ -365,23 +339,3 @@ def _stop_signal(name: str) -> signal.Signals:
         return signal.Signals(int(name))
     full = name if name.startswith("SIG") else f"SIG{name}"
     return signal.Signals[full] if full in signal.Signals.__members__ else signal.SIGTERM
-
-
-def _user(image: images.Image, pod: Object, spec: Object) -> tuple[int, int, str]:
-    """uid, gid and home folder by the security contexts, else by the image.
-
-    Raises:
-        ConfigError: `runAsNonRoot` and the user would be root, or privileges that the lab does not give.
-        ImageError: The image's user is not in its passwd.
-    """
-    security = {**(pod["spec"].get("securityContext") or {}), **(spec.get("securityContext") or {})}
-    if security.get("privileged"):
-        raise ConfigError(f"container {spec['name']}: the lab does not offer privileged: true")
-    wanted, group = security.get("runAsUser"), security.get("runAsGroup")
-    if wanted is None:
-        uid, gid, home = images.user_of(image)
-    else:
-        uid, gid, home = int(wanted), 0, images.home_of(image, int(wanted))
-    if security.get("runAsNonRoot") and uid == 0:
-        raise ConfigError("container has runAsNonRoot and image will run as root")
-    return uid, gid if group is None else int(group), home

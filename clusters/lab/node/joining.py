@@ -48,6 +48,7 @@ class Target:
         pid: The container's first process, in this process's PID namespace.
         uid, gid: What the container's processes are in their own user namespace.
         directory: The working directory inside.
+        own_users: Whether it has a user namespace of its own.
     """
 
     pid: int
@@ -55,6 +56,7 @@ class Target:
     gid: int
     environment: Mapping[str, str]
     directory: str
+    own_users: bool = True
 
 
 def open_terminal(target: Target) -> tuple[int, str]:
@@ -126,7 +128,8 @@ def _join_and_split(
         system.setns(pidfd, _ALL_BUT_USER)
         os.fchdir(root)
         os.chroot(".")
-        system.setns(pidfd, system.CLONE_NEWUSER)
+        if target.own_users:
+            system.setns(pidfd, system.CLONE_NEWUSER)
         pid = system.fork_sibling()
         if pid:
             os.write(back, json.dumps({"pid": pid}).encode() + b"\n")

@@ -126,6 +126,8 @@ class PodWorker:
                 if "waiting" in each.state:
                     each.state = {"waiting": {"reason": "ContainerCreating"}}
                 self._begin(each)
+                if "postStart" in (each.spec.get("lifecycle") or {}):  # as kubelet, which starts one after the other
+                    await each.settled.wait()
             for each in self._mains:
                 await each.done.wait()
             await self._end_sidecars()
@@ -175,11 +177,12 @@ class PodWorker:
 
         volumes = Volumes(node.client, fetch, context.folder, (context.addresses, node.addresses))
         while True:
+            self._stale.clear()
             try:
                 await volumes.prepare(context.pod)
             except (MountError, ApiError, aiohttp.ClientError, TimeoutError) as error:
                 node.recorder.tell(context.pod, "FailedMount", str(error) or type(error).__name__, warning=True)
-                await asyncio.sleep(_SANDBOX_RETRY)
+                await first_of(self._stale, seconds=_SANDBOX_RETRY)
                 continue
             context.volumes = volumes
             return

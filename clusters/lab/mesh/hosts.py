@@ -63,7 +63,7 @@ class Rule:
     subsets: tuple[Subset, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Route:
     """A VirtualService with its hosts in full."""
 
@@ -100,6 +100,7 @@ class Names:
             for host in route.hosts:
                 first.setdefault(host, route)
         self._first = first
+        self._of_host: dict[str, tuple[Route, ...]] = {}
 
     def rule(self, service: Service, namespace: str) -> Rule | None:
         """The rule by which clients of a namespace treat a service: of their own, its own or the root namespace."""
@@ -113,9 +114,16 @@ class Names:
         """Whether the service is no part of the mesh, so that its endpoints are never offered the mesh's own TLS."""
         return (service.namespace, service.host) in self._outside
 
-    def owner(self, host: str) -> Route | None:
-        """The VirtualService that is for this host rather than any other: exact before wildcard, then the oldest."""
-        return most_specific(host, self._first)
+    def routes_of(self, host: str) -> tuple[Route, ...]:
+        """The VirtualServices that may route requests to a host, oldest first.
+
+        Those that name it; where nobody does, the oldest one with the longest wildcard.
+        """
+        if host not in self._of_host:
+            exact = tuple(each for each in self.routes if host in each.hosts)
+            wildcard = None if exact else most_specific(host, self._first)
+            self._of_host[host] = exact or ((wildcard,) if wildcard else ())
+        return self._of_host[host]
 
     def visible(self, namespace: str) -> tuple[Service, ...]:
         """Services as clients of the namespace see them, one for each host: their own first, then the oldest."""
@@ -149,5 +157,5 @@ def _merged(rules: Sequence[DestinationRule]) -> Mapping[str, Mapping[str, Rule]
     return found
 
 
-def _age(resource: DestinationRule | VirtualService) -> tuple[str, str]:
-    return resource.meta.created, f"{resource.meta.name}.{resource.meta.namespace}"
+def _age(resource: DestinationRule | VirtualService) -> tuple[str, str, str]:
+    return resource.meta.created, resource.meta.name, resource.meta.namespace

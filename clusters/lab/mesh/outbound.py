@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Final
 
 from clusters.lab.mesh import accesslog, bootstrap, clusters
-from clusters.lab.mesh.clusters import BLACK_HOLE, PASSTHROUGH, Clusters
+from clusters.lab.mesh.clusters import BLACK_HOLE, PASSTHROUGH
 from clusters.lab.mesh.hosts import Names
 from clusters.lab.mesh.model import OUTBOUND, Json, Mesh, Outbound, Proxy, Service, ServicePort
 from clusters.lab.mesh.routes import Router
@@ -49,7 +49,7 @@ class Outlook:
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
         self._names = Names(mesh)
-        self._clusters: dict[tuple[str, bool], Clusters] = {}
+        self._clusters: dict[tuple[str, bool], tuple[Json, ...]] = {}
         self._shared: dict[tuple[str, bool, frozenset[tuple[str, str]]], _Shared] = {}
 
     def outbound(self, proxy: Proxy) -> Outbound:
@@ -62,13 +62,12 @@ class Outlook:
         kind = (*home, frozenset(labels.items()))
         if kind not in self._shared:
             self._shared[kind] = _Listeners(self._names, proxy.namespace, labels, ipv6).all()
-        shared, mine = self._shared[kind], self._clusters[home]
+        shared = self._shared[kind]
         return Outbound(
             # A call to its own address is left to the inbound side, as in Istio.
             listeners=tuple(each.json for each in shared.listeners if not each.of or each.of != proxy.address),
-            clusters=mine.clusters,
+            clusters=self._clusters[home],
             routes=shared.routes,
-            endpoints=mine.endpoints,
         )
 
 

@@ -15,7 +15,6 @@ from policies.istio.model import HeaderChanges, HttpRoute, Redirect
 _FAULT: Final = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
 _CODES: Final = {302: "FOUND", 303: "SEE_OTHER", 307: "TEMPORARY_REDIRECT", 308: "PERMANENT_REDIRECT"}
 _HOST: Final = frozenset({"host", ":authority"})
-_PREFIX: Final = "%PREFIX()%"
 
 
 def headers(changes: Sequence[HeaderChanges]) -> Json:
@@ -25,7 +24,7 @@ def headers(changes: Sequence[HeaderChanges]) -> Json:
         for each in changes
         for header in (
             *(_header(name, value, True) for name, value in each.set_request if name.lower() not in _HOST),
-            *(_header(name, value, False) for name, value in each.add_request),
+            *(_header(name, value, False) for name, value in each.add_request if name.lower() not in _HOST),
         )
     ]
     response = [
@@ -46,9 +45,11 @@ def headers(changes: Sequence[HeaderChanges]) -> Json:
 
 
 def authority(changes: Sequence[HeaderChanges]) -> str:
-    """The host that a set `Host` or `:authority` asks for; Envoy has a field of its own for it."""
-    asked = [value for each in changes for name, value in each.set_request if name.lower() in _HOST]
-    return asked[-1] if asked else ""
+    """The host that a `Host` or `:authority` asks for, the first one; Envoy has a field of its own for it."""
+    asked = [
+        value for each in changes for name, value in (*each.set_request, *each.add_request) if name.lower() in _HOST
+    ]
+    return asked[0] if asked else ""
 
 
 def redirect(wanted: Redirect) -> Json:
@@ -56,9 +57,7 @@ def redirect(wanted: Redirect) -> Json:
     found: Json = {}
     if wanted.authority:
         found["host_redirect"] = wanted.authority
-    if wanted.uri.startswith(_PREFIX):
-        found["prefix_rewrite"] = wanted.uri.removeprefix(_PREFIX)
-    elif wanted.uri:
+    if wanted.uri:
         found["path_redirect"] = wanted.uri
     if wanted.scheme:
         found["scheme_redirect"] = wanted.scheme

@@ -60,8 +60,8 @@ class Router:
     def of_service(self, service: Service, port: ServicePort) -> Json:
         """The configuration of the listener on a Service's address, for ports whose protocol is told by the bytes."""
         name = f"{service.host}:{port.number}"
-        owner = self._names.owner(service.host)
-        routes = self._routes(owner, port.number) if owner else []
+        found = (self._routes(route, port.number) for route in self._names.routes_of(service.host))
+        routes = next(filter(None, found), None)
         return _configuration(name, [_virtual_host(name, ["*"], routes or [_plain(service.host, port.number)])])
 
     def tcp(self, service: Service, port: int) -> Json:
@@ -84,7 +84,7 @@ class Router:
         }
         routed: set[str] = set()
         for route in self._names.routes:
-            mine = [here[host] for host in here if self._names.owner(host) is route]
+            mine = [service for host, service in here.items() if route in self._names.routes_of(host)]
             # As Istio: a VirtualService is on a port for one of its hosts, then for all; on port 80 it always is.
             if not mine and port != 80:
                 continue
@@ -95,7 +95,7 @@ class Router:
                 routed.add(service.host)
                 yield service.host, full_names(service, self._namespace), routes
             for host in route.hosts:
-                if not any(matches(host, service.host) for service in mine) and host not in here:
+                if not any(matches(host, each) for each in here):
                     yield host, [host], routes
         for host, service in here.items():
             if host not in routed:
@@ -227,7 +227,7 @@ def _text(text: StringMatch) -> Json:
         return {"string_match": {"exact": text.exact}}
     if text.prefix:
         return {"string_match": {"prefix": text.prefix}}
-    if text.regex and text.regex != "*":
+    if text.regex:
         return {"string_match": {"safe_regex": {"regex": text.regex}}}
     return {"present_match": True}
 
@@ -237,7 +237,7 @@ def _catches_all(match: HttpMatch | None) -> bool:
     if match is None:
         return True
     narrowed = match.headers or match.without_headers or match.query or match.method or match.authority
-    return not narrowed and (match.uri is None or match.uri.prefix == "/" or match.uri.regex == "*")
+    return not narrowed and (match.uri is None or match.uri.prefix == "/")
 
 
 def _retry(each: HttpRoute) -> Json | None:

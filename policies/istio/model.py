@@ -216,7 +216,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRoute:
-    """One of `http[]`; `attempts` None: not written. A fault whose percentage is not written is injected into nothing."""
+    """One of `http[]`; `attempts` None: not written. A fault without a percentage is injected into nothing."""
 
     name: str = ""
     matches: tuple[HttpMatch, ...] = ()

@@ -117,7 +117,9 @@ class Init:
         gc.freeze()
         self._mark("preload")
         trust = authority.ca_pem
-        self._fork("controllers", lambda: self._as_client(lambda to: controllers.run(to, ca_pem=trust), authority))
+        self._fork(
+            "controllers", lambda: self._as_client(lambda to: controllers.run(to, options, ca_pem=trust), authority)
+        )
         for index, namespace in enumerate(namespaces):
             self._fork(f"node-{index}", self._node(kubelet.run, index, authority), netns=namespace)
             os.close(namespace)

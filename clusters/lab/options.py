@@ -12,6 +12,7 @@ class LabOptions:
     Attributes:
         nodes: How many nodes, at least one.
         mesh: `istio`, or `none`: the API then knows no kind of a mesh, and nothing of it is imported.
+        mesh_revisions: Control planes besides the default one, each with an istiod and webhooks of its own.
         mutant: Name of the broken data plane that is switched on, or empty.
         images: Image name → folder (a root file system) or archive (`docker save`, OCI layout) on this machine.
         state: The lab's own directory, on a tmpfs that only the lab sees.
@@ -20,6 +21,7 @@ class LabOptions:
 
     nodes: int = 2
     mesh: str = "none"
+    mesh_revisions: tuple[str, ...] = ()
     mutant: str = ""
     images: dict[str, str] = field(default_factory=dict)
     state: str = "/run/eastwest"

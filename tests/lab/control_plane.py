@@ -92,7 +92,7 @@ async def control_plane(state: Path) -> AsyncIterator[World]:
     server = asyncio.create_task(serve([listener], authority, options, ready=serving.set))
     await asyncio.wait_for(serving.wait(), DEADLINE)
     async with Client(url, authority.node_token, pki.client_tls(authority.ca_pem)) as client:
-        loops = asyncio.create_task(controllers.run(client, ca_pem=CA))
+        loops = asyncio.create_task(controllers.run(client, options, ca_pem=CA))
         try:
             world = World(client)
             await world.namespace("test")

@@ -15,9 +15,10 @@ from clusters.lab.mesh.annotations import Asked, DeniedError, read
 from clusters.lab.mesh.probing import rewrite
 
 Object = dict[str, Any]
-IMAGE: Final = "eastwest/proxy:lab"
 VERSION: Final = "1.31.0"
 """The Istio whose template and resources the lab follows."""
+IMAGE: Final = f"eastwest/proxy:{VERSION}"
+"""The tag tells a proxy's version, as everywhere; the lab has one Envoy."""
 INIT, PROXY = "istio-init", "istio-proxy"
 REVISION: Final = "istio.io/rev"
 STATUS_ANNOTATION: Final = "sidecar.istio.io/status"

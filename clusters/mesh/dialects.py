@@ -1,0 +1,20 @@
+"""Which mesh speaks in a cluster: the one place that knows every dialect.
+
+What belongs here: the choice. What does not: any mesh's words.
+"""
+
+from __future__ import annotations
+
+from clusters.kube import Kube
+from clusters.mesh.dialect import Dialect
+from clusters.mesh.istio.dialect import Istio
+
+
+def of(kube: Kube) -> Dialect | None:
+    """The dialect of the mesh that is installed in the cluster; None when there is none that we know.
+
+    Raises:
+        KubeError: The cluster did not answer.
+    """
+    dialect = Istio(kube)
+    return dialect if dialect.detect() is not None else None

@@ -1,0 +1,1 @@
+"""Istio's dialect: writes behaviours as Istio's resources, reads its proxies and its control plane."""

@@ -1,0 +1,141 @@
+"""What both proxies say about one flow: gathered at the same time, each answer or the reason why there is none.
+
+What belongs here: asking, and finding the flow's own lines in the logs. What does not: what follows (`explain`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from clusters.kube import Kube
+from clusters.mesh.dialect import Injection, LogEntry, Object, ProxyState
+from clusters.mesh.istio import accesslog, admin, injection, read
+from flows.errors import HarnessError
+from flows.model import Flow, Verdict, Workload
+
+DEADLINE: Final = 15.0
+"""Seconds for all questions about one verdict together."""
+SINCE: Final = 120.0
+"""Seconds of the access logs that are looked through."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """What was said, or why nothing was."""
+
+    value: T | None = None
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """One end of a flow."""
+
+    workload: Workload
+    pod: Answer[Object]
+    injected: Answer[Injection]
+    proxy: Answer[ProxyState]
+    listeners: Answer[dict[str, Any]]
+    clusters: Answer[dict[str, Any]]
+    log: Answer[Sequence[LogEntry]]
+
+    @property
+    def has_proxy(self) -> bool:
+        """Whether a proxy was seen in its pod."""
+        return self.injected.value is not None and self.injected.value.form != "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inquiry:
+    """Everything that was gathered about one flow; an end that is not ours is None."""
+
+    flow: Flow
+    verdict: Verdict
+    caller: End | None
+    server: End | None
+
+    @property
+    def caller_line(self) -> LogEntry | None:
+        """The flow's line in the caller's log: the one of the connection that the caller's agent opened."""
+        return _newest(self.caller, lambda entry: entry.downstream == self.verdict.evidence.local)
+
+    @property
+    def server_line(self) -> LogEntry | None:
+        """The flow's line in the server's log: the same request, or the connection that the caller's proxy opened."""
+        mine = self.caller_line
+        addresses = {self.verdict.evidence.local}
+        if mine:
+            addresses.add(accesslog.upstream_local(mine.text))
+
+        def same(entry: LogEntry) -> bool:
+            if mine and mine.request_id and entry.request_id:
+                return entry.direction == "inbound" and entry.request_id == mine.request_id
+            return entry.downstream in addresses
+
+        return _newest(self.server, same)
+
+
+def _newest(end: End | None, same: Callable[[LogEntry], bool]) -> LogEntry | None:
+    entries = (end.log.value if end else None) or []
+    return next((entry for entry in reversed(entries) if entry.downstream and same(entry)), None)
+
+
+def inquire(kube: Kube, flow: Flow, verdict: Verdict, workloads: Mapping[str, Workload]) -> Inquiry:
+    """What can be learned within the deadline; never raises for a question that fails."""
+    deadline = time.monotonic() + DEADLINE
+    names = [flow.source, flow.destination]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        ends = list(pool.map(lambda name: _end(kube, workloads[name], deadline) if name in workloads else None, names))
+    return Inquiry(flow=flow, verdict=verdict, caller=ends[0], server=ends[1])
+
+
+def _asked(ask: Callable[[float], T], deadline: float) -> Answer[T]:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        return Answer(failed=f"no time left of {DEADLINE:.0f} s")
+    try:
+        return Answer(value=ask(left))
+    except HarnessError as error:
+        return Answer(failed=error.message)
+
+
+def _end(kube: Kube, workload: Workload, deadline: float) -> End:
+    namespace, name = workload.namespace, workload.pod
+    pod = _asked(lambda _: kube.get("v1", "Pod", name, namespace), deadline)
+
+    def judged(_: float) -> Injection:
+        if pod.value is None:
+            raise HarnessError(pod.failed)
+        return injection.injection(kube, pod.value, kube.get("v1", "Namespace", namespace))
+
+    injected = _asked(judged, deadline)
+    if injected.value is not None and injected.value.form == "none":
+        nothing = Answer[Any](failed="it has no proxy")
+        return End(
+            workload=workload,
+            pod=pod,
+            injected=injected,
+            proxy=nothing,
+            listeners=nothing,
+            clusters=nothing,
+            log=nothing,
+        )
+
+    def dump(resource: str) -> Answer[dict[str, Any]]:
+        path = f"config_dump?resource={resource}"
+        return _asked(lambda left: admin.ask_json(kube, namespace, name, path, left), deadline)
+
+    return End(
+        workload=workload,
+        pod=pod,
+        injected=injected,
+        log=_asked(lambda _: read.log(kube, workload, since_seconds=SINCE), deadline),
+        proxy=_asked(lambda left: read.proxy(kube, workload, left), deadline),
+        listeners=dump("dynamic_listeners"),
+        clusters=dump("dynamic_active_clusters"),
+    )

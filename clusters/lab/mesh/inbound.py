@@ -18,7 +18,7 @@ from clusters.lab.mesh import access, tls, tokens
 from clusters.lab.mesh.accesslog import access_log, listener_access_log
 from clusters.lab.mesh.bootstrap import marked
 from clusters.lab.mesh.model import INBOUND, AppProtocol, Inbound, Json, Mesh, Proxy, Service, ServicePort
-from clusters.lab.mesh.peers import Mode, modes
+from clusters.lab.mesh.peers import Mode, modes, selects
 from clusters.lab.mesh.pools import Pool, pool_of
 
 PASSTHROUGH: Final = "InboundPassthroughCluster"
@@ -100,14 +100,28 @@ def compile_inbound(mesh: Mesh, proxy: Proxy) -> Inbound:
 
 
 def _declared(mesh: Mesh, proxy: Proxy) -> dict[int, tuple[Service, ServicePort]]:
-    """The pod's ports that Services lead to; of several Services for one port the first decides."""
+    """The pod's ports that Services lead to, ready or not; of several Services for one port the first decides."""
     found: dict[int, tuple[Service, ServicePort]] = {}
     for service in mesh.services:
+        selected = service.selector and service.namespace == proxy.namespace and not service.external
         for port in service.ports:
-            for endpoint in port.endpoints:
-                if endpoint.address == proxy.address:
-                    found.setdefault(endpoint.port, (service, port))
+            if selected and selects(service.selector, proxy.labels):
+                target = _target(port, proxy)
+                targets = {target} if target else set()
+            else:
+                targets = {each.port for each in port.endpoints if each.address == proxy.address}
+            for number in targets:
+                found.setdefault(number, (service, port))
     return dict(sorted(found.items()))
+
+
+def _target(port: ServicePort, proxy: Proxy) -> int:
+    """The pod's own number for a Service's port; 0 when no container has a port of that name."""
+    if isinstance(port.target, int):
+        return port.target
+    if not port.target:
+        return port.number
+    return next((number for number, name in proxy.ports.items() if name == port.target), 0)
 
 
 def _shape(protocol: AppProtocol) -> Shape:

@@ -74,11 +74,17 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePort:
-    """One TCP port of a Service; `target_ports` are the endpoints' numbers for it."""
+    """One TCP port of a Service.
+
+    Attributes:
+        target: `targetPort` as written, a number or a container port's name; empty for the Service's own number. A
+            selected pod's own proxy goes by it, ready or not, since it has no endpoint before it is ready.
+    """
 
     number: int
     name: str
     protocol: AppProtocol
+    target: int | str = ""
     endpoints: tuple[Endpoint, ...] = ()
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from clusters.lab.mesh.inbound import compile_inbound
-from clusters.lab.mesh.model import INBOUND, AppProtocol, Json, Mesh
+from clusters.lab.mesh.model import INBOUND, AppProtocol, Json, Mesh, Service, ServicePort
 from clusters.lab.mesh.peers import modes
 from policies.istio.model import DestinationRule, MtlsMode, PeerAuthentication, TrafficPolicy
 from tests.lab.mesh.calls import call, exchange
@@ -146,6 +146,26 @@ def test_the_first_of_two_services_decides_a_ports_protocol_and_name() -> None:
     (route,) = manager["route_config"]["virtual_hosts"][0]["routes"]
     assert route["decorator"] == {"operation": "another.shop.svc.cluster.local:81/*"}
     assert [each["name"] for each in made.clusters] == ["InboundPassthroughCluster", "inbound|8080||"]
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        pytest.param(8081, ["inbound|8081||"], id="number"),
+        pytest.param("web", ["inbound|8080||"], id="name"),
+        pytest.param("", ["inbound|80||"], id="unwritten"),
+        pytest.param("nobodys", [], id="unknown-name"),
+    ],
+)
+def test_a_pod_that_is_not_ready_knows_its_ports(target: int | str, expected: list[str]) -> None:
+    port = ServicePort(number=80, name="http", protocol="http", target=target)
+    one = Service(
+        name="s", namespace="shop", host="s.shop.svc.cluster.local", ports=(port,), selector={"app": "server"}
+    )
+    pod = replace(SERVER, ports={8080: "web"})
+    other = replace(pod, labels={"app": "other"})
+    assert [each["name"] for each in compile_inbound(Mesh(services=(one,)), pod).clusters[1:]] == expected
+    assert not compile_inbound(Mesh(services=(one,)), other).clusters[1:]
 
 
 def test_a_destination_rules_limits_hold_for_the_server_too() -> None:

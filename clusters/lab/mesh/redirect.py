@@ -204,10 +204,11 @@ def words(wanted: Redirection) -> list[str]:
         targets.append(f"to {', '.join(wanted.ranges)}")
     outbound = "nothing is redirected"
     if wanted.ranges == (ALL,) or targets:
-        what = "every TCP connection" if wanted.ranges == (ALL,) else f"TCP connections {' and '.join(targets)}"
+        every = wanted.ranges == (ALL,)
+        what = "every TCP connection" if every else f"TCP connections {' and '.join(targets)}"
         spared = [f"port {each}" for each in wanted.excluded_ports] + list(wanted.excluded_ranges)
         but = f" but to {', '.join(spared)}" if spared else ""
-        outbound = f"{what}{but} goes to {wanted.outbound}"
+        outbound = f"{what}{but} {'goes' if every else 'go'} to {wanted.outbound}"
     return [
         f"inbound: {inbound}",
         f"outbound: {outbound}",

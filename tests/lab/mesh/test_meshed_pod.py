@@ -129,6 +129,50 @@ def test_what_the_application_calls_goes_through_the_proxy(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "answered"),
+    [
+        pytest.param(["-o", "8080"], "8080", id="port-excluded"),
+        pytest.param(["-x", "10.244.0.0/16"], "8080", id="range-excluded"),
+        pytest.param(["-i", "192.0.2.0/24"], "8080", id="other-range-included"),
+        pytest.param(["-i", "192.0.2.0/24,10.244.0.0/16"], "15001", id="range-included"),
+        pytest.param(["-i", ""], "8080", id="nothing-included"),
+        pytest.param(["-i", "", "-q", "8080"], "15001", id="port-included"),
+        pytest.param(["-x", "10.244.0.0/16", "-q", "8080"], "8080", id="excluded-range-before-included-port"),
+    ],
+)
+def test_annotations_say_which_calls_go_through_the_proxy(
+    world: World, naked: tuple[str, str], arguments: list[str], answered: str
+) -> None:
+    sidecar = proxy(echo(15001, 15006), restartPolicy="Always")
+    inits = [init([*REDIRECT, *arguments]), sidecar]
+    name = world.pod({"initContainers": inits, "containers": [world.python(FOREVER)]})
+    world.wait(name, running)
+    world.printed(name, "up", container="istio-proxy")
+    assert asks(world, name, naked[1], 8080).split()[0] == answered
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answered"),
+    [
+        pytest.param(["-b", "8080"], "15006", id="port-included"),
+        pytest.param(["-b", "8081", "-d", ""], "8080", id="other-port-included"),
+        pytest.param(["-b", ""], "8080", id="nothing-included"),
+        pytest.param(["-d", "8080"], "8080", id="port-excluded"),
+    ],
+)
+def test_annotations_say_which_ports_are_the_proxys(
+    world: World, naked: tuple[str, str], arguments: list[str], answered: str
+) -> None:
+    sidecar = proxy(echo(15001, 15006), restartPolicy="Always")
+    inits = [init([*REDIRECT, *arguments]), sidecar]
+    name = world.pod({"initContainers": inits, "containers": [world.python(echo(8080))]})
+    address = world.wait(name, running)["status"]["podIP"]
+    for each in ("istio-proxy", "main"):
+        world.printed(name, "up", container=each)
+    assert asks(world, naked[0], address, 8080).split()[0] == answered
+
+
+@pytest.mark.parametrize(
     ("host", "answered"),
     [
         pytest.param("127.0.0.1", "8080 ", id="loopback"),

@@ -41,7 +41,7 @@ class _Port:
 
     Attributes:
         service: The Service that has it, and `port` that Service's number for it.
-        http2: Whether it speaks nothing but HTTP/2.
+        http2: Whether it speaks nothing but HTTP/2; `retries`: whether the proxy asks again when nothing was sent yet.
     """
 
     number: int
@@ -50,6 +50,7 @@ class _Port:
     service: str = ""
     port: int = 0
     http2: bool = False
+    retries: bool = True
 
     @property
     def declared(self) -> bool:
@@ -87,6 +88,7 @@ def compile_inbound(mesh: Mesh, proxy: Proxy) -> Inbound:
                 service=service.host,
                 port=port.number,
                 http2=port.protocol == "http2",
+                retries=not port.name.startswith("grpc"),  # Istio leaves those to gRPC itself
             )
         )
     filters = _Filters(mesh, proxy)
@@ -189,7 +191,7 @@ def _blackhole() -> Json:
 
 def _manager(port: _Port, filters: list[Json]) -> Json:
     """The HTTP connection manager of a port, with Istio's defaults (path normalisation BASE)."""
-    retries: Json = {} if port.http2 else {"retry_policy": {"retry_on": "reset-before-request", "num_retries": 2}}
+    retries: Json = {"retry_policy": {"retry_on": "reset-before-request", "num_retries": 2}} if port.retries else {}
     action: Json = {
         "cluster": port.cluster,
         "timeout": "0s",

@@ -13,8 +13,12 @@ from typing import Any
 
 from flows.errors import FIRST_LINE, InconclusiveError, VerdictError
 from flows.model import Expected, Flow, Kind, Verdict
+from flows.steps import Check
+from flows.steps import render as render_checks
 
 NOT_TOLD = {Kind.PROBE_ERROR}
+LEAST_CAUSE = 12
+"""Characters of a cause that are worth a place in a first line."""
 LEGEND = ". allowed   X denied   ? could not tell   # no expectation   ! differs"
 
 
@@ -36,6 +40,7 @@ class Cell:
         finding: Decided by the judge; a fresh cell is `unasked`.
         reason: One sentence when the finding is not plain from expected and observed.
         control: How the positive control was seen, for denials.
+        cause: What the layered check blames, in a few words.
     """
 
     flow: Flow
@@ -44,6 +49,7 @@ class Cell:
     finding: Finding = Finding.UNASKED
     reason: str = ""
     control: str = ""
+    cause: str = ""
 
     @property
     def expected_mark(self) -> str:
@@ -82,11 +88,13 @@ class Cell:
         hint = self.hint()
         if hint and len(line) + len(hint) + 3 <= FIRST_LINE:
             line += f" ({hint})"
+        elif self.cause and len(line) + LEAST_CAUSE + 4 <= FIRST_LINE:
+            line += f" ({hint[: FIRST_LINE - len(line) - 4]}…)"
         return line[:FIRST_LINE]
 
     def hint(self) -> str:
-        """The shortest cause: the judge's reason, else what the evidence names."""
-        return self.reason or (self.verdict.evidence.detail if self.verdict is not None else "")
+        """The shortest cause: what the layered check blames, else the judge's reason, else what the evidence names."""
+        return self.cause or self.reason or (self.verdict.evidence.detail if self.verdict is not None else "")
 
     def record(self) -> dict[str, Any]:
         """The cell as it stands in `results.json`."""
@@ -110,6 +118,7 @@ class Matrix:
     Attributes:
         title: What was measured, for a person: `default-deny-ingress in ew-1a2b-network`.
         repeat_with: The command that measures the same again.
+        checks: The layered check of flows that ended otherwise than expected.
     """
 
     title: str
@@ -117,6 +126,7 @@ class Matrix:
     repeat_with: str = ""
     seconds: float = 0.0
     notes: tuple[str, ...] = field(default=())
+    checks: tuple[Check, ...] = ()
 
     @property
     def rows(self) -> list[str]:
@@ -135,6 +145,14 @@ class Matrix:
     def with_cells(self, cells: Iterable[Cell]) -> Matrix:
         """The same matrix with other cells."""
         return replace(self, cells=tuple(cells))
+
+    def diagnosed(self, checks: Iterable[Check]) -> Matrix:
+        """The same matrix with the layered check of some of its flows."""
+        known = {check.key: check for check in checks}
+        cells = (
+            replace(cell, cause=known[cell.flow.key].cause) if cell.flow.key in known else cell for cell in self.cells
+        )
+        return replace(self, cells=tuple(cells), checks=tuple(known.values()))
 
     def found(self, finding: Finding) -> list[Cell]:
         """The cells with this finding that have an expectation."""
@@ -166,10 +184,13 @@ class Matrix:
 
     def _report(self, cell: Cell, count: int) -> str:
         more = f"{count} of {len(self.cells)} flows differ or could not be told\n" if count > 1 else ""
-        why = f"why: {cell.hint()}\n" if cell.hint() else ""
+        check = next((each for each in self.checks if each.key == cell.flow.key), None)
+        cause = check.culprit.says if check is not None and check.culprit is not None else cell.hint()
+        why = f"why: {cause}\n" if cause else ""
+        layers = f"\n{render_checks(self.checks)}\n" if self.checks else ""
         seen = "\n".join(f"  {line}" for line in evidence_lines(cell))
         again = f"\nagain: {self.repeat_with}" if self.repeat_with else ""
-        return f"{cell.first_line()}\n{why}{more}{seen}\n\n{self.render()}{again}"
+        return f"{cell.first_line()}\n{why}{more}{seen}\n{layers}\n{self.render()}{again}"
 
     def render(self, width: int = 80) -> str:
         """Expected, observed and difference side by side, with a legend of the columns; at most `width` wide."""
@@ -202,6 +223,7 @@ class Matrix:
                 {"row": cell.flow.source, "column": column_of(cell.flow), **cell.record()} for cell in self.cells
             ],
             "text": self.render(),
+            **({"diagnosis": [check.record() for check in self.checks]} if self.checks else {}),
         }
 
 

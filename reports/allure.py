@@ -184,6 +184,8 @@ def attach_matrix(matrix: Mapping[str, Any]) -> None:
     title = str(matrix["title"])
     attach_text(f"matrix: {title}", str(matrix["text"]), "text/plain")
     attach_text(f"matrix: {title} (table)", html.matrix_page(matrix), "text/html")
+    if matrix.get("diagnosis"):
+        attach_text(f"diagnosis: {title}", "\n".join(str(check["text"]) for check in matrix["diagnosis"]))
     wrong = [cell for cell in matrix["cells"] if words.troubles(cell)]
     shown = scrub(wrong or matrix["cells"])
     name = "evidence of what does not hold" if wrong else "evidence"

@@ -11,8 +11,23 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from flows.model import Flow, Verdict, Workload
+from flows.steps import Step
 from policies.behaviour import Behaviour
 
+__all__ = [
+    "Dialect",
+    "Essential",
+    "Form",
+    "Injection",
+    "LogEntry",
+    "Make",
+    "Manifest",
+    "MeshFacts",
+    "Object",
+    "Place",
+    "ProxyState",
+    "Step",
+]
 Object = dict[str, Any]
 Form = Literal["container", "native", "none"]
 """How a pod's proxy runs: beside the application, as a restartable init container, or not at all."""
@@ -49,6 +64,22 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Essential:
+    """What a meshed pod must reach for its proxy to live; a policy that forgets it breaks the pod sooner or later.
+
+    Attributes:
+        name: As a person calls it: `the control plane`, with `where` for its Service and what is asked there.
+        labels: Pick its pods in its namespace.
+    """
+
+    name: str
+    where: str
+    namespace: str
+    labels: Mapping[str, str]
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeshFacts:
     """What the cluster's mesh is and can do; shown in every report.
 
@@ -58,6 +89,7 @@ class MeshFacts:
         cni: Whether a CNI plugin redirects traffic instead of an init container.
         lacks: What the proxies' build cannot do (`istio-alpn`, `metadata-exchange`, …).
         root_namespace: Where mesh-wide resources live.
+        essentials: What every proxy must reach.
     """
 
     name: str
@@ -69,6 +101,7 @@ class MeshFacts:
     lacks: tuple[str, ...] = ()
     root_namespace: str = ""
     trust_domain: str = "cluster.local"
+    essentials: tuple[Essential, ...] = ()
 
     def words(self) -> dict[str, str]:
         """For the cluster's fingerprint: `mesh`, `mesh-version`, `mesh-revisions`, …, all text."""
@@ -149,15 +182,6 @@ class ProxyState:
     expires: float = 0.0
     server_modes: Mapping[int, str] = field(default_factory=dict)
     rejected: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One question of the layered check and its answer; `wrong` marks the layer that explains the verdict."""
-
-    layer: str
-    says: str
-    wrong: bool = False
 
 
 class Dialect(Protocol):

@@ -13,12 +13,13 @@ from clusters.lab.mesh import access, attributes
 from clusters.lab.mesh.inbound import compile_inbound
 from clusters.lab.mesh.model import Mesh
 from flows.errors import HarnessError
-from policies.istio.model import AuthorizationPolicy, Condition, Operation, Source
+from policies.istio.model import Action, AuthorizationPolicy, Condition, Operation, Source
 from tests.lab.mesh.calls import call, exchange
-from tests.lab.mesh.envoy import Envoy, free_ports, running
+from tests.lab.mesh.envoy import Envoy, free_ports, running, validate
 from tests.lab.mesh.trust import Authority, client_context, write_secrets
 from tests.lab.mesh.worlds import CALLER, SERVER, meta, policy, rule, service
 
+ACTIONS: tuple[Action, ...] = ("CUSTOM", "AUDIT", "DENY", "ALLOW")
 INTRUDER = "spiffe://cluster.local/ns/foreign/sa/intruder"
 
 
@@ -144,6 +145,36 @@ def test_on_tcp_an_allow_rule_of_http_allows_nothing_and_a_deny_rule_forgets_it(
     assert allow["typed_config"]["rules"] == {}
     (entry,) = deny["typed_config"]["rules"]["policies"].values()
     assert entry["permissions"] == [{"and_rules": {"rules": [{"any": True}]}}]
+
+
+def test_envoy_takes_every_attribute_on_http_and_tcp(tmp_path: Path) -> None:
+    blocks, names = ("10.0.0.0/8", "1.2.3.4", "fd00::/8"), ("*", "a*", "*b", "c")
+    source = Source(
+        principals=names, not_principals=names, request_principals=("*", "a/*", "*/b"), namespaces=names,
+        not_namespaces=names, ip_blocks=blocks, not_ip_blocks=blocks, remote_ip_blocks=blocks,
+    )  # fmt: skip
+    operation = Operation(
+        hosts=names, not_hosts=names, methods=names, not_paths=names, ports=("80",), not_ports=("81",),
+        paths=("/a/{*}/b", "/c/{**}", "/d*", "*/e", "*"),
+    )  # fmt: skip
+    keys = (
+        "request.headers[x-a]", "source.namespace", "source.principal", "request.auth.principal",
+        "request.auth.audiences", "request.auth.presenter", "request.auth.claims[a][b]", "connection.sni",
+    )  # fmt: skip
+    conditions = [Condition(key=each, values=names, not_values=names) for each in keys]
+    conditions += [Condition(key=each, values=blocks) for each in ("source.ip", "remote.ip", "destination.ip")]
+    conditions += [
+        Condition(key="destination.port", values=("80",)),
+        Condition(key="source.serviceAccount", values=("a",)),
+    ]
+    everything = rule(source, operation, *conditions)
+    accounts = rule(Source(service_accounts=("a", "n/b"), not_service_accounts=("c",)))
+    policies = [policy(everything, accounts, name=each, action=each, provider="p") for each in ACTIONS]
+    mesh = Mesh(services=(service({8080: "http", 9090: "tcp"}),), authorization_policies=tuple(policies))
+    authority = Authority()
+    write_secrets(tmp_path, authority.issue(SERVER.identity), authority.pem)
+    made = compile_inbound(mesh, SERVER)
+    assert not validate(tmp_path, made.listeners, made.clusters)
 
 
 def test_a_policy_without_rules_matches_nothing() -> None:

@@ -300,7 +300,7 @@ def bounded(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     for name, value in headers:
         if left <= 0:
             break
-        kept.append((name[:left], value[:left]))
+        kept.append((name[:left], value[: max(left - len(name), 0)]))
         left -= len(name) + len(value)
     return kept
 

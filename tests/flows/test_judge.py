@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from flows.judge import Arrival, Journal, Witnesses, judge
 from flows.matrix import Cell, Finding
-from flows.model import Expected, Flow, Kind, Protocol, Verdict, answered, denied
-from tests.flows.samples import DENIED, NEIGHBOUR, WORKLOADS, cell, flow, verdict
+from flows.model import (
+    Expected,
+    Flow,
+    Kind,
+    Protocol,
+    Verdict,
+    answered,
+    denied,
+    denied_behind_proxy,
+    forbidden,
+    refused_tcp,
+    reset,
+)
+from tests.flows.samples import DENIED, NEIGHBOUR, SERVER, WORKLOADS, cell, flow, verdict
 
 CONTROLS = {each.key: verdict(Kind.ANSWERED, each) for each in (flow("caller"), flow("intruder"))}
 QUIET = {"server": Journal(complete=True)}
@@ -148,3 +161,57 @@ def test_destination_without_a_journal_says_so() -> None:
     assert found.finding is Finding.HOLDS
     assert found.verdict is not None
     assert "keeps none" in found.verdict.evidence.journal
+
+
+REFUSED = cell("intruder", refused_tcp(), Kind.CLOSED)
+
+
+def at_meshed(*arrivals: Arrival, meshed: bool = True) -> Cell:
+    """The refused flow, judged with what a server's journal heard behind the server's own proxy, or without one."""
+    workloads = {**WORKLOADS, "server": replace(SERVER, meshed=meshed)}
+    witnesses = Witnesses(controls=CONTROLS, journals=heard(*arrivals), workloads=workloads, since=100.0)
+    return judge([NEIGHBOUR, REFUSED], witnesses)[1]
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.6:40000", "[::6]:40000", "127.0.0.1:40000", "10.0.0.2:40000"])
+def test_a_servers_own_proxy_says_nothing_by_connecting(peer: str) -> None:
+    assert at_meshed(arrival(peer=peer)).finding is Finding.HOLDS
+
+
+@pytest.mark.parametrize(
+    ("heard_of", "meshed", "finding"),
+    [
+        pytest.param(arrival(peer="127.0.0.6:40000", nonce="n1"), True, Finding.DIFFERS, id="nonce-through-the-proxy"),
+        pytest.param(arrival(), True, Finding.DIFFERS, id="caller-past-the-proxy"),
+        pytest.param(arrival(peer="10.9.9.9:1"), True, Finding.UNDECIDED, id="stranger-past-the-proxy"),
+        pytest.param(arrival(peer="127.0.0.6:40000"), False, Finding.UNDECIDED, id="no-proxy-that-could-explain-it"),
+    ],
+)
+def test_everything_else_at_a_meshed_server_still_counts(heard_of: Arrival, meshed: bool, finding: Finding) -> None:
+    assert at_meshed(heard_of, meshed=meshed).finding is finding
+
+
+MESHED = [
+    pytest.param(reset(), Kind.RESET, Finding.HOLDS, id="strict-resets"),
+    pytest.param(reset(), Kind.UNAVAILABLE, Finding.DIFFERS, id="own-proxys-503-is-no-reset"),
+    pytest.param(reset(), Kind.CLOSED, Finding.DIFFERS, id="closed-is-no-reset"),
+    pytest.param(reset(), Kind.DROPPED, Finding.DIFFERS, id="dropped-is-no-reset"),
+    pytest.param(forbidden(), Kind.FORBIDDEN, Finding.HOLDS, id="forbidden"),
+    pytest.param(forbidden(), Kind.ANSWERED, Finding.DIFFERS, id="an-applications-own-403"),
+    pytest.param(forbidden(), Kind.UNAUTHENTICATED, Finding.DIFFERS, id="401-is-no-403"),
+    pytest.param(forbidden(), Kind.RESET, Finding.DIFFERS, id="reset-is-no-403"),
+    pytest.param(denied_behind_proxy(), Kind.SILENT, Finding.HOLDS, id="silent-behind-the-own-proxy"),
+    pytest.param(denied_behind_proxy(), Kind.FORBIDDEN, Finding.DIFFERS, id="another-layer-denied"),
+]
+
+
+@pytest.mark.parametrize(("expected", "kind", "finding"), MESHED)
+def test_kinds_of_a_mesh(expected: Expected, kind: Kind, finding: Finding) -> None:
+    assert judged(NEIGHBOUR, cell("intruder", expected, kind))[1].finding is finding
+
+
+def test_denials_of_a_proxy_need_control_and_neighbour_too() -> None:
+    refused = cell("intruder", forbidden(), Kind.FORBIDDEN)
+    assert judged(NEIGHBOUR, refused, controls={})[1].reason.startswith("no positive control")
+    assert "neighbour" in judged(refused)[0].reason
+    assert judged(NEIGHBOUR, refused, journals={})[1].finding is Finding.UNDECIDED

@@ -127,7 +127,6 @@ class _One:
     def cluster(self, takes: _Takes) -> Json:
         policy = self._policy
         found: Json = {
-            "@type": f"{_TYPE}config.cluster.v3.Cluster",
             "name": self.name,
             "alt_stat_name": f"{self.name};",
             "type": self._type,
@@ -264,7 +263,6 @@ def _limit(value: int | None) -> int:
 
 def _black_hole() -> Json:
     return {
-        "@type": f"{_TYPE}config.cluster.v3.Cluster",
         "name": BLACK_HOLE,
         "alt_stat_name": f"{BLACK_HOLE};",
         "type": "STATIC",
@@ -275,7 +273,6 @@ def _black_hole() -> Json:
 def _passthrough() -> Json:
     limits = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), _UNLIMITED)
     return {
-        "@type": f"{_TYPE}config.cluster.v3.Cluster",
         "name": PASSTHROUGH,
         "alt_stat_name": f"{PASSTHROUGH};",
         "type": "ORIGINAL_DST",

@@ -34,7 +34,7 @@ def compile_proxy(mesh: Mesh, proxy: Proxy, cache: Cache = _SHARED) -> Config:
     """What Envoy is told for this proxy: the same Mesh and Proxy give the same Config.
 
     Proxies of one Mesh share parts of it as the same objects, so whoever sends them may compare and encode by identity,
-    and nobody may change them.
+    and nobody may change them. Listeners, clusters and routes are without `@type`, which a file of theirs must have.
 
     Raises:
         HarnessError: A resource says what the lab does not do and admission should have refused; names it.

@@ -176,7 +176,6 @@ def _listener(
     address: str, port: int, chains: Sequence[Json], fallback: Json | None = None, *, sniff: bool = False
 ) -> Json:
     found: Json = {
-        "@type": f"{_TYPE}config.listener.v3.Listener",
         "name": f"{address}_{port}",
         "address": {"socket_address": {"address": address, "port_value": port}},
         "filter_chains": list(chains),
@@ -200,7 +199,6 @@ def _listener(
 def _virtual(address: str) -> Json:
     """The listener that gets every connection and hands it to the one for its original destination."""
     return {
-        "@type": f"{_TYPE}config.listener.v3.Listener",
         "name": "virtualOutbound",
         "address": {"socket_address": {"address": address, "port_value": OUTBOUND}},
         "filter_chains": [

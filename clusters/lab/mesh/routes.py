@@ -284,7 +284,6 @@ def _virtual_host(name: str, domains: Sequence[str], routes: Sequence[Json]) -> 
 
 def _configuration(name: str, virtual_hosts: Sequence[Json]) -> Json:
     return {
-        "@type": f"{_TYPE}config.route.v3.RouteConfiguration",
         "name": name,
         "virtual_hosts": list(virtual_hosts),
         "validate_clusters": False,

@@ -5,11 +5,12 @@ What belongs here: ctypes (nothing else in the lab has it for these calls). What
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 CLONE_NEWNS: Final = 0x00020000
@@ -120,13 +121,24 @@ def new_network_namespace() -> int:
     return fresh
 
 
-def enter(netns: int) -> Callable[[], None]:
-    """A `preexec_fn` that puts a child process into the network namespace `netns`."""
+@contextlib.contextmanager
+def inside(netns: int | None) -> Iterator[None]:
+    """This thread in the network namespace `netns` for a while, or where it is; what it starts meanwhile stays there.
 
-    def join() -> None:
+    A child made so needs no `preexec_fn`, and is made by `vfork`: 20 ms earlier than by a copy of a node's process.
+    """
+    if netns is None:
+        yield
+        return
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
         setns(netns, CLONE_NEWNET)
-
-    return join
+        try:
+            yield
+        finally:
+            setns(home, CLONE_NEWNET)
+    finally:
+        os.close(home)
 
 
 def run(command: Sequence[str], *, text: str = "", netns: int | None = None, deadline: float = COMMAND_DEADLINE) -> str:
@@ -136,16 +148,8 @@ def run(command: Sequence[str], *, text: str = "", netns: int | None = None, dea
         KernelError: It is missing, failed or took too long; with its standard error.
     """
     try:
-        done = subprocess.run(
-            command,
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=deadline,
-            check=False,
-            pass_fds=() if netns is None else (netns,),
-            preexec_fn=None if netns is None else enter(netns),
-        )
+        with inside(netns):
+            done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=deadline, check=False)
     except FileNotFoundError:
         raise KernelError(f"{command[0]}: not found on PATH; `eastwest doctor` names the package") from None
     except subprocess.TimeoutExpired:

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import cast
 
 from clusters.lab.mesh.model import FOLDER, Endpoint, Json, Mesh, Outbound, Proxy, Service, ServicePort
 from clusters.lab.mesh.outbound import Outlook
@@ -107,7 +108,6 @@ class _Version(BaseHTTPRequestHandler):
     """Answers with its version and what it saw."""
 
     protocol_version = "HTTP/1.1"
-    server: _Server
 
     def do_GET(self) -> None:
         self._answer()
@@ -117,13 +117,13 @@ class _Version(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         seen = {
-            "by": self.server.version,
+            "by": cast("_Server", self.server).version,
             "path": self.path,
             "headers": {k.lower(): v for k, v in self.headers.items()},
         }
         body = json.dumps(seen).encode()
         self.send_response(200)
-        self.send_header("x-version", self.server.version)
+        self.send_header("x-version", cast("_Server", self.server).version)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -250,7 +250,8 @@ def doctor(profile: ProfileName = "lab", as_json: Json = False) -> int:
     from clusters import doctor as doctors
     from clusters import profile as profiles
 
-    findings = doctors.diagnose(profiles.load(profile).provider)
+    wanted = profiles.load(profile)
+    findings = doctors.diagnose(wanted.provider, wanted)
     typer.echo(doctors.to_json(findings) if as_json else doctors.report(findings))
     return doctors.exit_code(findings)
 

@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from clusters import kubeconfig
+from clusters.addons import istio
 from clusters.lab import requirements
-from flows.errors import UsageError
+from clusters.profile import Profile
+from flows.errors import HarnessError, UsageError
 
 UNPREPARED: Final = 10
 """The exit code when something that is needed is not there."""
@@ -75,13 +77,14 @@ class Finding:
     remedy: str = ""
 
 
-def diagnose(provider: str = "lab") -> list[Finding]:
+def diagnose(provider: str = "lab", profile: Profile | None = None) -> list[Finding]:
     """What this machine has and lacks, for every provider.
 
     Args:
         provider: The one that is wanted: what it lacks is a failure, what only the others lack a warning.
+        profile: Whose add-ons and image archives are looked at besides.
     """
-    found = [*_lab(), *_kind(), *_existing()]
+    found = [*_lab(), *_kind(), *(_wanted(profile) if profile else []), *_existing()]
     return [
         each
         if each.area == provider or each.level is not Level.FAIL
@@ -267,6 +270,33 @@ def _kind() -> list[Finding]:
         )
     else:
         findings.append(_seen("kind", "pytest-kind", "installed"))
+    return findings
+
+
+def _wanted(profile: Profile) -> list[Finding]:
+    """What the profile's cluster is made of besides kind itself: add-ons' tools and files, image archives."""
+    if profile.provider != "kind":
+        return []
+    findings: list[Finding] = []
+    if "istio" in profile.addons:
+        try:
+            setup = istio.prepare(profile.addons["istio"])
+        except HarnessError as error:
+            what, _, remedy = error.message.partition("; ")
+            findings.append(_bad("kind", "istioctl", what, remedy or "see docs/how-to/istio.md"))
+        else:
+            values = f", values {setup.values}" if setup.values else ""
+            findings.append(_seen("kind", "istioctl", f"{setup.version} ({setup.istioctl}{values})"))
+    listed = os.environ.get("EASTWEST_IMAGES", "").split(os.pathsep)
+    archives = [*(each for each in listed if each), *profile.images]
+    for archive in archives:
+        if not os.access(Path(archive).expanduser(), os.R_OK):
+            remedy = "docker save IMAGE -o FILE, or take it from EASTWEST_IMAGES"
+            findings.append(_bad("kind", "images", f"{archive} cannot be read", remedy))
+    if not archives:
+        findings.append(_seen("kind", "images", "no archives: the nodes pull from registries (or set EASTWEST_IMAGES)"))
+    elif all(each.name != "images" for each in findings):
+        findings.append(_seen("kind", "images", f"{len(archives)} archives to load into the nodes"))
     return findings
 
 

@@ -14,6 +14,7 @@ from clusters.cluster import Cluster, Options
 from clusters.kube import Kube, KubeError
 from clusters.kubeconfig import pick, read
 from clusters.marks import MANAGED_BY, MANAGER, RUN
+from clusters.mesh import dialects
 from clusters.profile import Profile
 from clusters.sweep import sweep
 from flows.errors import PreparationError, UsageError
@@ -83,6 +84,7 @@ class ExistingProvider:
             facts = {"context": cluster.context, "server": _server(cluster), "kubernetes": kube.version()}
             rights = self._checked_rights(kube)
             facts |= node_facts(kube) | {"cni": guess_cni(kube) or self._profile.cni or "unknown"}
+            facts |= dialects.facts(kube)
             facts["capabilities"] = ", ".join(sorted(rights))
         except KubeError as error:
             raise PreparationError(f"context {cluster.context!r}: {error.message}", detail=error.detail) from error

@@ -19,12 +19,13 @@ from typing import Any, Final
 
 import yaml
 
-from clusters.addons import calico
+from clusters.addons import calico, istio
 from clusters.cluster import KEPT, Cluster, Options
 from clusters.command import Cancel, CommandError, Deadline, find, run, shielded
 from clusters.engine import Engine
 from clusters.existing import guess_cni, node_facts
 from clusters.kube import Kube, KubeTimeoutError
+from clusters.mesh import dialects
 from clusters.profile import Profile
 from flows.errors import HarnessError, PreparationError, UsageError
 
@@ -55,6 +56,7 @@ class KindProvider:
         self._kubeconfig = given or cache() / "clusters" / f"{self._name}.kubeconfig"
         self._kind = self._kubectl = ""
         self._engine: Engine | None = None
+        self._istio: istio.Setup | None = None
         self._made = False
         self._cancel = Cancel()
 
@@ -86,6 +88,10 @@ class KindProvider:
                         cancel=self._cancel,
                     )
                 self._await_ready(kube, deadline)
+                if self._istio is not None:
+                    istio.install(
+                        self._istio, kube, kubeconfig=self._kubeconfig, deadline=deadline, cancel=self._cancel
+                    )
                 return replace(cluster, facts=self._facts(kube, manifest))
             finally:
                 kube.close()
@@ -113,18 +119,23 @@ class KindProvider:
         """Everything that can be found wanting before minutes are spent; Calico's manifest where it is asked for."""
         if importlib.util.find_spec("pytest_kind") is None:
             raise UsageError("profile provider 'kind' needs pytest-kind: pip install 'eastwest[kind]'")
-        unknown = sorted(set(self._profile.addons) - {"calico"})
+        unknown = sorted(set(self._profile.addons) - {"calico", "istio"})
         if unknown:
-            raise UsageError(f"profile {self._profile.name}: unknown add-on 'addons.{unknown[0]}'; there is: calico")
+            raise UsageError(
+                f"profile {self._profile.name}: unknown add-on 'addons.{unknown[0]}'; there are: calico, istio"
+            )
         self._find_tools()
         for archive in self._archives():
             if not os.access(archive, os.R_OK):
                 raise UsageError(f"image archive {archive}: cannot be read; give a file that `docker save` wrote")
         settings = self._profile.addons.get("calico")
         manifest = None
+        files = dict(pair.partition("=")[::2] for pair in self._options.addon_files)
         if settings is not None:
-            files = dict(pair.partition("=")[::2] for pair in self._options.addon_files)
             manifest = calico.prepare(settings, given=files.get("calico", ""), cache=cache())
+        mesh = self._profile.addons.get("istio")
+        if mesh is not None:
+            self._istio = istio.prepare(mesh, given=files.get("istio", ""))
         self._engine = Engine()
         taken = run([self._kind, "get", "clusters"], what="list kind clusters", timeout=QUICK).split()
         if self._name in taken or self._engine.containers(self._name):
@@ -253,6 +264,7 @@ class KindProvider:
 
     def _facts(self, kube: Kube, manifest: calico.Manifest | None) -> dict[str, str]:
         facts = {"kubernetes": kube.version(), **node_facts(kube), "cni": guess_cni(kube) or "unknown"}
+        facts |= dialects.facts(kube)
         facts["node-image"] = self._node_image() or "kind's own default"
         if manifest is not None:
             facts["calico-manifest"] = f"{manifest.source} sha256:{manifest.sha256[:16]}"

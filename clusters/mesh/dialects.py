@@ -5,7 +5,7 @@ What belongs here: the choice. What does not: any mesh's words.
 
 from __future__ import annotations
 
-from clusters.kube import Kube
+from clusters.kube import Kube, KubeError
 from clusters.mesh.dialect import Dialect
 from clusters.mesh.istio.dialect import Istio
 
@@ -18,3 +18,13 @@ def of(kube: Kube) -> Dialect | None:
     """
     dialect = Istio(kube)
     return dialect if dialect.detect() is not None else None
+
+
+def facts(kube: Kube) -> dict[str, str]:
+    """The mesh in the words of the cluster's fingerprint; `mesh: none` when there is none that we know."""
+    try:
+        dialect = of(kube)
+        found = dialect.detect() if dialect else None
+    except KubeError as error:
+        return {"mesh": f"unknown: {error.message}"}
+    return found.words() if found else {"mesh": "none"}

@@ -6,7 +6,6 @@ named in the facts, and is no reason to fail.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Any, Final, TypeVar
 import yaml
 
 from clusters.kube import Kube, KubeError
-from clusters.mesh.dialect import MeshFacts, Object
+from clusters.mesh.dialect import Essential, MeshFacts, Object
 from clusters.mesh.istio.words import CONTROL_PLANE, DEFAULT, REVISION, ROOT_NAMESPACE, SECURITY, TAG, TRUST_DOMAIN
 
 NATIVE_KUBERNETES: Final = (1, 33)
@@ -25,6 +24,8 @@ _SWITCHED_OFF: Final = {
     "PILOT_ENABLE_ALPN_FILTER": "istio-alpn",
     "PILOT_ENABLE_METADATA_EXCHANGE": "metadata-exchange",
 }
+XDS: Final = 15012
+"""Where istiod serves configuration and certificates, over TLS."""
 T = TypeVar("T")
 
 
@@ -92,8 +93,9 @@ def detect(kube: Kube) -> MeshFacts | None:
         native_sidecars=native(kube.version(), chief),
         cni=bool(look.everywhere("apps/v1", "DaemonSet", "k8s-app=istio-cni-node")),
         gateway_api=_has_kind(kube, "gateway.networking.k8s.io/v1", "HTTPRoute"),
-        lacks=(*_lacks(look, chief), *(f"unknown: no right to see {what}" for what in dict.fromkeys(look.forbidden))),
+        lacks=(*_lacks(chief, mesh), *(f"unknown: no right to see {what}" for what in dict.fromkeys(look.forbidden))),
         root_namespace=str(mesh.get("rootNamespace") or chief.namespace),
+        essentials=(_essential(chief),),
         trust_domain=str(mesh.get("trustDomain") or TRUST_DOMAIN),
     )
 
@@ -175,13 +177,25 @@ def _config(look: Look, plane: ControlPlane, name: str, key: str) -> dict[str, A
     nothing: Object = {}
     found = look.may(lambda: look.kube.get("v1", "ConfigMap", full, plane.namespace), nothing, what)
     text = str((found.get("data") or {}).get(key, ""))
-    read = json.loads(text or "{}") if key == "values" else yaml.safe_load(text or "{}")
+    read = yaml.safe_load(text or "{}")
     return read if isinstance(read, dict) else {}
 
 
-def _lacks(look: Look, plane: ControlPlane) -> list[str]:
+def _lacks(plane: ControlPlane, mesh: Mapping[str, Any]) -> list[str]:
+    """What proxies cannot do here; metrics of Istio's own need a provider in the mesh's configuration."""
     missing = [name for variable, name in _SWITCHED_OFF.items() if plane.env.get(variable, "").lower() == "false"]
-    values = _config(look, plane, "istio-sidecar-injector", "values")
-    if (values.get("telemetry") or {}).get("enabled") is False:
+    if mesh and not (mesh.get("defaultProviders") or {}).get("metrics"):
         missing.append("istio-stats")
     return missing
+
+
+def _essential(plane: ControlPlane) -> Essential:
+    """Where proxies get their configuration and certificates."""
+    name, _, value = CONTROL_PLANE.partition("=")
+    return Essential(
+        name="the control plane",
+        where=f"istiod.{plane.namespace}.svc:{XDS}",
+        namespace=plane.namespace,
+        labels={name: value},
+        port=XDS,
+    )

@@ -171,6 +171,7 @@ def test_merged_rules_keep_the_first_policy_and_the_first_subset_of_a_name() -> 
     rules = (
         destination_rule(TrafficPolicy(balancer="RANDOM"), Subset(name="v1", labels={"version": "v2"}), created=LATER),
         destination_rule(None, *SUBSETS[:1], name="first"),
+        destination_rule(TrafficPolicy(balancer="ROUND_ROBIN"), created="2026-01-03T00:00:00Z", name="last"),
     )
     mesh = Mesh(services=(SERVER,), destination_rules=rules)
     assert list(modes(cluster(mesh, f"outbound|8080|v1|{HOST}"))) == ["10.244.0.1"]

@@ -50,7 +50,7 @@ class Pod:
 
     Attributes:
         addresses: Of every family it has, primary first.
-        node_addresses: Of the node it runs on; traffic between the two is always allowed.
+        node_addresses: Of the node it runs on; what comes from there is always allowed.
         host_network: It uses the node's network; policies then neither select it nor find it by labels.
     """
 
@@ -168,10 +168,8 @@ def decide(
         port: The number that the destination itself listens on.
         family: 4 or 6; 0 takes each pod's primary address.
     """
-    ends = tuple(side for side in (source, destination) if not isinstance(side, str))
     addresses = _address(source, family), _address(destination, family)
     to = _Target(port=port, protocol=protocol, ports=() if isinstance(destination, str) else destination.ports)
-    exempt = _exempt(ends, addresses)
     rulings = []
     for direction, pod, peer, address in (
         (PolicyType.EGRESS, source, destination, addresses[1]),
@@ -179,8 +177,8 @@ def decide(
     ):
         if isinstance(pod, str):
             continue
-        if exempt or pod.host_network:
-            why = exempt or "policies do not select pods in the node's network"
+        why = _exempt(direction, pod, peer, address)
+        if why:
             rulings.append(Ruling(direction=direction, pod=pod.key, exempt=why))
             continue
         selecting = sorted(
@@ -295,14 +293,19 @@ def _covers(wanted: Port, target: _Target) -> bool:
     return port <= target.port <= (port if end is None else end)
 
 
-def _exempt(pods: tuple[Pod, ...], addresses: tuple[str, str]) -> str:
-    """Why policies have no say: a pod and itself, a pod and its own node."""
-    if len(pods) == 2 and pods[0].key == pods[1].key:
+def _exempt(direction: PolicyType, pod: Pod, peer: Side, address: str) -> str:
+    """Why policies have no say: a pod and itself, a pod in the node's network, what comes from the pod's own node.
+
+    The specification exempts traffic to the own node as well; real data planes (Calico) isolate that, so it is not
+    exempt here.
+    """
+    if not isinstance(peer, str) and peer.key == pod.key:
         return "a pod's traffic to itself does not leave it"
-    for pod in pods:
-        node = {ipaddress.ip_address(each) for each in pod.node_addresses}
-        if not pod.host_network and any(each and ipaddress.ip_address(each) in node for each in addresses):
-            return "traffic between a pod and its own node is always allowed"
+    if pod.host_network:
+        return "policies do not select pods in the node's network"
+    node = {ipaddress.ip_address(each) for each in pod.node_addresses}
+    if direction is PolicyType.INGRESS and address and ipaddress.ip_address(address) in node:
+        return "what comes from a pod's own node is always allowed"
     return ""
 
 

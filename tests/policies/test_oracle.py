@@ -193,7 +193,6 @@ def test_the_family_decides_which_address_a_block_sees() -> None:
     [
         pytest.param(SERVER, SERVER, id="itself"),
         pytest.param("192.168.0.1", SERVER, id="from-its-node"),
-        pytest.param(SERVER, "192.168.0.1", id="to-its-node"),
         pytest.param("192.168.0.2", replace(SERVER, host_network=True), id="in-the-nodes-network"),
     ],
 )
@@ -201,6 +200,7 @@ def test_where_policies_have_no_say(source: Pod | str, destination: Pod | str) -
     place = world("{podSelector: {}, policyTypes: [Ingress, Egress]}")
     assert allowed(place, source, destination)
     assert not allowed(place, "192.168.0.2", SERVER), "another node is anybody"
+    assert not allowed(place, SERVER, "192.168.0.1"), "its own node is somebody to a pod: Calico drops it"
 
 
 def test_a_pod_in_the_nodes_network_is_found_by_its_address_alone() -> None:

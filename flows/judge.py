@@ -3,7 +3,7 @@
 What belongs here: the rules that turn verdicts into findings. What does not: collecting verdicts and journals.
 
 Behind a proxy of its own a server sees no caller: the proxy connects to it, from 127.0.0.6 (Istio). Seen on a real
-Istio 1.31: raw TCP that an AuthorizationPolicy denies ends without a RST at the caller, and each time the application
+Istio 1.31: raw TCP that a mesh's rule denies ends without a RST at the caller, and each time the application
 has accepted a connection from 127.0.0.6 on which nothing is ever said, since the proxy connects before it has read the
 bytes that it judges. Plaintext to a strict server, and an HTTP request that is answered 403, never reach the
 application. So a silent connection of a meshed server's own proxy says nothing, for or against a denial; there only a

@@ -89,9 +89,11 @@ def test_traffic_notes_every_call_that_fails(serve: Serve, port: int, connection
     server.restart()
     traffic.more(5)
     told = traffic.stop()
-    assert {each.kind for each in told.failures} == {Kind.REFUSED}
+    kinds = {each.kind for each in told.failures}
+    assert Kind.REFUSED in kinds
+    assert kinds <= {Kind.REFUSED, Kind.RESET, Kind.CLOSED}, "a call that was under way may be cut off"
     assert told.longest_gap >= told.at(told.failures[-1]) - told.at(told.failures[0])
-    with pytest.raises(VerdictError, match=r"expected answered, \d+ of \d+ calls failed \(refused first"):
+    with pytest.raises(VerdictError, match=r"expected answered, \d+ of \d+ calls failed \(\w+ first"):
         told.verify()
 
 

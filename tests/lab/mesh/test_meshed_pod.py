@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from clusters.lab.client import Object
+from clusters.lab.client import CONFIG_MAPS, Object
 from clusters.lab.handle import Lab
+from clusters.lab.mesh.template import injected
 from clusters.lab.wishes import lab_options
-from tests.lab.node.world import World, over, running
+from tests.lab.node.world import World, is_ready, over, running
 
 IMAGE = "eastwest/proxy:lab"
 REDIRECT = ["istio-iptables", "-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT"]
@@ -307,3 +309,63 @@ def field(name: str, path: str) -> Object:
 def first(status: Object) -> Object:
     found: Object = (status.get("containerStatuses") or [{"state": {}}])[0]
     return found
+
+
+STAND_IN = (
+    "import json, os, signal, socket, threading\n"
+    "signal.signal(15, lambda *_: os._exit(0))\n"
+    "def serve(port):\n"
+    "    listener = socket.create_server(('', port))\n"
+    "    while True:\n"
+    "        connection, _ = listener.accept()\n"
+    "        connection.recv(4096)\n"
+    "        connection.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n')\n"
+    "        connection.close()\n"
+    "for port in (15020, 15021): threading.Thread(target=serve, args=(port,), daemon=True).start()\n"
+    "seen = {each: open(each).read() for each in ('/var/run/secrets/tokens/istio-token', '/etc/istio/pod/labels')}\n"
+    "seen |= {each: os.environ[each] for each in ('CA_ADDR', 'INSTANCE_IP', 'SERVICE_ACCOUNT')}\n"
+    "open('/etc/istio/proxy/own', 'w').write('x')\n"
+    "print(json.dumps(seen), flush=True)\n"
+    "signal.pause()\n"
+)
+
+
+@pytest.fixture(scope="module")
+def trust(world: World) -> None:
+    """What istiod writes into every namespace."""
+    body = {"metadata": {"name": "istio-ca-root-cert"}, "data": {"root-cert.pem": "PEM"}}
+    world.run(world.client.create(CONFIG_MAPS, body, world.namespace))
+
+
+def test_a_volume_is_there_as_soon_as_its_late_source_is(world: World) -> None:
+    volumes = [{"name": "late", "configMap": {"name": "late"}}]
+    name = world.pod({"volumes": volumes, "containers": [world.python(FOREVER)]})
+    assert world.events(name, "FailedMount") == [
+        'MountVolume.SetUp failed for volume "late": configmap "late" not found'
+    ]
+    world.run(world.client.create(CONFIG_MAPS, {"metadata": {"name": "late"}, "data": {}}, world.namespace))
+    world.wait(name, running)
+
+
+@pytest.mark.parametrize("native", [pytest.param("true", id="native"), pytest.param("false", id="two-containers")])
+@pytest.mark.usefixtures("trust")
+def test_an_injected_pod_is_taken_as_it_is_and_becomes_ready(world: World, native: str) -> None:
+    ask = {"sidecar.istio.io/nativeSidecar": native, "proxy.istio.io/config": "holdApplicationUntilProxyStarts: true"}
+    app = world.python(FOREVER, readinessProbe={"httpGet": {"path": "/", "port": 8080}})
+    sent: Object = {
+        "metadata": {"name": f"injected-{native}", "namespace": world.namespace, "annotations": ask},
+        "spec": {"containers": [app]},
+    }
+    pod = injected(sent, revision="default")
+    spec = pod["spec"]
+    for each in (*spec["initContainers"], *spec["containers"]):
+        if each["name"] == "istio-proxy":
+            each |= {"command": ["python3", "-c", STAND_IN], "args": [], "lifecycle": {}}
+    name = world.pod(spec, name=f"injected-{native}", metadata=pod["metadata"])
+    status = world.wait(name, is_ready)["status"]
+    seen = json.loads(world.logs(name, container="istio-proxy"))
+    assert seen["CA_ADDR"] == "istiod.istio-system.svc:15012"
+    assert (seen["INSTANCE_IP"], seen["SERVICE_ACCOUNT"]) == (status["podIP"], "default")
+    assert 'security.istio.io/tlsMode="istio"' in seen["/etc/istio/pod/labels"]
+    claims = seen["/var/run/secrets/tokens/istio-token"].split(".")[1]
+    assert json.loads(base64.urlsafe_b64decode(claims + "=="))["aud"] == ["istio-ca"]

@@ -87,9 +87,15 @@ def injected(pod: Object, *, revision: str, control_plane: str = "istiod.istio-s
     return result
 
 
+def _workload(pod: Object) -> str:
+    """What Istio calls a pod without an owner: by its name, unless the API server makes that up after the injector."""
+    meta = pod["metadata"]
+    return "" if meta.get("generateName") else str(meta.get("name") or "")
+
+
 def _labels(pod: Object) -> dict[str, str]:
     labels = labels_of(pod)
-    names = (labels.get("app.kubernetes.io/name"), labels.get("app"), pod["metadata"].get("name"))
+    names = (labels.get("app.kubernetes.io/name"), labels.get("app"), _workload(pod))
     versions = (labels.get("app.kubernetes.io/version"), labels.get("version"), "latest")
     return {
         "security.istio.io/tlsMode": "istio",
@@ -128,7 +134,7 @@ def _environment(pod: Object, asked: Asked, apps: list[str], probers: Mapping[st
         for port in container.get("ports") or []
         for protocol in (port.get("protocol") or "TCP",)
     ]
-    name = str(meta.get("name") or "")
+    name = _workload(pod)
     values = {
         "PROXY_CONFIG": json.dumps(dict(asked.config), separators=(",", ":")) + "\n",
         "ISTIO_META_POD_PORTS": json.dumps(ports),

@@ -162,6 +162,33 @@ def test_labels_and_annotations_are_istios() -> None:
     assert set(status["volumes"]) <= {each["name"] for each in result["spec"]["volumes"]}
 
 
+@pytest.mark.parametrize(
+    ("labels", "name", "revision"),
+    [
+        pytest.param({}, "server", "latest", id="pod-name"),
+        pytest.param({"app": "till", "version": "v1"}, "till", "v1", id="app"),
+        pytest.param({"app.kubernetes.io/name": "kn", "app": "a"}, "kn", "latest", id="kubernetes-name-first"),
+        pytest.param(
+            {"app.kubernetes.io/version": "kv", "version": "v"}, "server", "kv", id="kubernetes-version-first"
+        ),
+    ],
+)
+def test_canonical_labels_come_from_the_best_label(labels: dict[str, str], name: str, revision: str) -> None:
+    result = injected(pod(labels))
+    assert result is not None
+    found = result["metadata"]["labels"]
+    canonical = [found[f"service.istio.io/canonical-{each}"] for each in ("name", "revision")]
+    assert canonical == [name, revision]
+
+
+def test_a_pod_whose_name_is_made_up_has_no_canonical_name() -> None:
+    given = pod()
+    given["metadata"]["generateName"] = "server-"
+    result = injected(given)
+    assert result is not None
+    assert result["metadata"]["labels"]["service.istio.io/canonical-name"] == ""
+
+
 def test_the_pod_that_was_sent_is_not_changed() -> None:
     given = pod()
     before = copy.deepcopy(given)

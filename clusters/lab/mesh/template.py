@@ -25,7 +25,10 @@ STATUS_ANNOTATION: Final = "sidecar.istio.io/status"
 CANONICAL_NAME, CANONICAL_REVISION = "service.istio.io/canonical-name", "service.istio.io/canonical-revision"
 
 LEFT_OUT: Final[Mapping[str, str]] = {
-    "istio-init capabilities NET_ADMIN and NET_RAW": "the node itself sets the redirection, no process does",
+    "istio-init capabilities NET_ADMIN and NET_RAW": (
+        "the node itself sets the redirection, no process does; so Pod Security `baseline` refuses a real injected pod "
+        "and takes the lab's, `restricted` refuses both"
+    ),
     "resources of istio-init and istio-proxy": "nothing in the lab is limited by them",
     "env ISTIO_CPU_LIMIT, GOMEMLIMIT, GOMAXPROCS": "they come from resources, and the agent is not written in Go",
     "volumes workload-socket, credential-socket, workload-certs": "sockets of external certificate providers",

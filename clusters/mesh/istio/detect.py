@@ -112,6 +112,8 @@ def control_planes(look: Look) -> list[ControlPlane]:
 
 def _note(found: dict[str, ControlPlane], obj: Object, spec: Object) -> None:
     meta, container = obj["metadata"], spec["containers"][0]
+    if meta.get("deletionTimestamp"):
+        return  # one that is being removed serves nobody
     labels = meta.get("labels") or {}
     env = {each["name"]: str(each.get("value", "")) for each in container.get("env") or []}
     revision = labels.get(REVISION) or env.get("REVISION") or DEFAULT

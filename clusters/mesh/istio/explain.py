@@ -17,6 +17,11 @@ from clusters.mesh.istio import mtls, policies
 from clusters.mesh.istio.inquiry import Answer, End, Inquiry, inquire
 from flows.model import Flow, Kind, Verdict
 
+_SYNC: Final = {
+    True: "ready and in sync",
+    False: "ready, has not acknowledged the latest configuration",
+    None: "ready, sync unknown",
+}
 _FLAGS: Final = {
     "NR": "no route or filter chain matched",
     "NC": "the route's cluster does not exist",
@@ -44,7 +49,14 @@ def explain(kube: Kube, flow: Flow, verdict: Verdict, place: Place) -> list[Step
         _route(found),
         _log(found),
     ]
+    if not any(step.wrong for step in steps) and _stale(found):
+        steps[1] = replace(steps[1], wrong=True)  # only where nothing that a proxy said accounts for the verdict
     return _first_wrong(steps, verdict)
+
+
+def _stale(found: Inquiry) -> bool:
+    """Whether a proxy works with an older configuration than the control plane has sent."""
+    return any(end.proxy.value is not None and end.proxy.value.synced is False for end in _ends(found))
 
 
 def _first_wrong(steps: Iterable[Step], verdict: Verdict) -> list[Step]:
@@ -90,13 +102,11 @@ def _proxies(found: Inquiry) -> Step:
             says.append(f"{name}: {_failed(end.proxy)}")
             continue
         faults = [] if state.ready else ["not ready"]
-        if state.synced is False:
-            faults.append("has not acknowledged the latest configuration")
         if state.rejected:
             faults.append(f"refused its configuration: {state.rejected}")
         if state.expires and state.expires < time.time():
             faults.append("its certificate has expired")
-        calm = "ready and in sync" if state.synced else "ready, sync unknown"
+        calm = _SYNC[state.synced]
         says.append(f"{name}: {', '.join(faults) or calm}")
         wrong = wrong or bool(faults)
     return Step(layer="proxies", says="; ".join(says) or "there is none", wrong=wrong)

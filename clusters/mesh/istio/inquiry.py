@@ -113,29 +113,42 @@ def _end(kube: Kube, workload: Workload, deadline: float) -> End:
             raise HarnessError(pod.failed)
         return injection.injection(kube, pod.value, kube.get("v1", "Namespace", namespace))
 
-    injected = _asked(judged, deadline)
-    if injected.value is not None and injected.value.form == "none":
-        nothing = Answer[Any](failed="it has no proxy")
-        return End(
-            workload=workload,
-            pod=pod,
-            injected=injected,
-            proxy=nothing,
-            listeners=nothing,
-            clusters=nothing,
-            log=nothing,
-        )
-
-    def dump(resource: str) -> Answer[dict[str, Any]]:
-        path = f"config_dump?resource={resource}"
+    def admin_says(path: str) -> Answer[dict[str, Any]]:
         return _asked(lambda left: admin.ask_json(kube, namespace, name, path, left), deadline)
 
+    injected = _asked(judged, deadline)
+    if injected.value is not None and injected.value.form == "none":
+        return _naked(workload, pod, injected)
+    with ThreadPoolExecutor(max_workers=6) as pool:
+        dumps = pool.map(admin_says, (read.INFO, read.CERTIFICATES, read.LISTENERS, read.CLUSTERS))
+        log = pool.submit(_asked, lambda _: read.log(kube, workload, since_seconds=SINCE), deadline)
+        synced = pool.submit(_asked, lambda left: read.synced(kube, workload, left), deadline)
+        info, certificates, listeners, clusters = dumps
     return End(
         workload=workload,
         pod=pod,
         injected=injected,
-        log=_asked(lambda _: read.log(kube, workload, since_seconds=SINCE), deadline),
-        proxy=_asked(lambda left: read.proxy(kube, workload, left), deadline),
-        listeners=dump("dynamic_listeners"),
-        clusters=dump("dynamic_active_clusters"),
+        log=log.result(),
+        proxy=_state(info, certificates, listeners, synced.result().value),
+        listeners=listeners,
+        clusters=clusters,
     )
+
+
+def _naked(workload: Workload, pod: Answer[Object], injected: Answer[Injection]) -> End:
+    nothing: Answer[Any] = Answer(failed="it has no proxy")
+    return End(
+        workload=workload, pod=pod, injected=injected, proxy=nothing, listeners=nothing, clusters=nothing, log=nothing
+    )
+
+
+def _state(
+    info: Answer[dict[str, Any]],
+    certificates: Answer[dict[str, Any]],
+    listeners: Answer[dict[str, Any]],
+    synced: bool | None,
+) -> Answer[ProxyState]:
+    for each in (info, certificates, listeners):
+        if each.value is None:
+            return Answer(failed=each.failed)
+    return Answer(value=read.state(info.value or {}, certificates.value or {}, listeners.value or {}, synced))

@@ -17,6 +17,11 @@ from clusters.mesh.istio.words import CONTROL_PLANE, PROXY
 from flows.errors import HarnessError
 from flows.model import Workload
 
+INFO: Final = "server_info"
+CERTIFICATES: Final = "certs"
+LISTENERS: Final = "config_dump?resource=dynamic_listeners"
+CLUSTERS: Final = "config_dump?resource=dynamic_active_clusters"
+
 CATCH_ALL: Final = 0
 """The port that stands for all ports without a chain of their own in `ProxyState.server_modes`."""
 _BLACKHOLE: Final = 15006
@@ -37,12 +42,19 @@ def proxy(kube: Kube, workload: Workload, timeout: float = admin.TIMEOUT) -> Pro
         left = max(deadline - time.monotonic(), 0.1)
         return admin.ask_json(kube, workload.namespace, workload.pod, path, left)
 
-    info, certificates, listeners = ask("server_info"), ask("certs"), ask("config_dump?resource=dynamic_listeners")
+    info, certificates, listeners = ask(INFO), ask(CERTIFICATES), ask(LISTENERS)
+    return state(info, certificates, listeners, synced(kube, workload, max(deadline - time.monotonic(), 0.1)))
+
+
+def state(
+    info: Mapping[str, Any], certificates: Mapping[str, Any], listeners: Mapping[str, Any], in_sync: bool | None
+) -> ProxyState:
+    """What the answers of a proxy's admin interface say together."""
     identity, expires = certificate(certificates)
     return ProxyState(
         ready=info.get("state") == "LIVE",
         version=_version(info),
-        synced=_synced(kube, workload, max(deadline - time.monotonic(), 0.1)),
+        synced=in_sync,
         identity=identity,
         expires=expires,
         server_modes=server_modes(listeners),
@@ -106,13 +118,13 @@ def rejected(listeners: Mapping[str, Any]) -> str:
     return ""
 
 
-def _synced(kube: Kube, workload: Workload, timeout: float) -> bool | None:
+def synced(kube: Kube, workload: Workload, timeout: float) -> bool | None:
     """Whether the control plane has heard the proxy's yes to all it sent; None when nobody could tell."""
     try:
-        state = sync(kube, workload, timeout)
+        waiting = sync(kube, workload, timeout)
     except HarnessError:
         return None
-    return None if state is None else not state
+    return None if waiting is None else not waiting
 
 
 def sync(kube: Kube, workload: Workload, timeout: float = admin.TIMEOUT) -> list[str] | None:

@@ -32,6 +32,12 @@ def test_the_default_revision_comes_first() -> None:
     assert Istio(kube).namespace_labels("1-30") == {"istio.io/rev": "1-30"}
 
 
+def test_a_control_plane_that_is_being_removed_is_none() -> None:
+    going = istiod()
+    going["metadata"]["deletionTimestamp"] = "2026-11-21T18:00:00Z"
+    assert detect(FakeKube(going, webhooks())) is None
+
+
 def test_native_sidecars_can_be_switched_off() -> None:
     found = detect(FakeKube(istiod(ENABLE_NATIVE_SIDECARS="false"), webhooks()))
     assert found is not None

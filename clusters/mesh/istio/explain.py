@@ -1,7 +1,8 @@
 """The mesh's part of the layered check: which layer explains a verdict, in the proxies' own words.
 
 What belongs here: one step a layer, in the order in which a call passes them. What does not: asking (`inquiry`).
-At most one step is `wrong`: the first that accounts for the verdict.
+At most one step is `wrong`: the first that accounts for the verdict. An unwanted answer is accounted for only by a
+proxy that is missing or does not know the latest rules.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from clusters.mesh.istio import mtls, policies
 from clusters.mesh.istio.inquiry import Answer, End, Inquiry, inquire
 from flows.model import Flow, Kind, Verdict
 
+_LET_PASS: Final = ("injected", "proxies")
 _SYNC: Final = {
     True: "ready and in sync",
     False: "ready, has not acknowledged the latest configuration",
@@ -60,12 +62,13 @@ def _stale(found: Inquiry) -> bool:
 
 
 def _first_wrong(steps: Iterable[Step], verdict: Verdict) -> list[Step]:
-    """The steps with at most one marked: an answer needs no layer that stops it."""
-    marked = verdict.kind is Kind.ANSWERED
+    """The steps with at most one marked."""
+    answered, marked = verdict.kind is Kind.ANSWERED, False
     kept = []
     for step in steps:
-        kept.append(replace(step, wrong=step.wrong and not marked))
-        marked = marked or step.wrong
+        blamed = step.wrong and not marked and (not answered or step.layer in _LET_PASS)
+        kept.append(replace(step, wrong=blamed))
+        marked = marked or blamed
     return kept
 
 

@@ -128,8 +128,9 @@ def test_a_stale_proxy_is_blamed_only_where_nothing_else_explains_it(monkeypatch
     assert wrong(steps(monkeypatch, caller, end(SERVER, synced=False), Kind.SILENT)) == ["proxies"]
 
 
-def test_an_answer_has_no_layer_that_stopped_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert wrong(steps(monkeypatch, end(CALLER), end(SERVER, rejected="x"), Kind.ANSWERED)) == []
+def test_an_unwanted_answer_is_a_proxys_that_does_not_know_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert wrong(steps(monkeypatch, end(CALLER), end(SERVER), Kind.ANSWERED)) == []
+    assert wrong(steps(monkeypatch, end(CALLER), end(SERVER, rejected="x"), Kind.ANSWERED)) == ["proxies"]
 
 
 def test_questions_that_fail_are_steps_that_say_so() -> None:

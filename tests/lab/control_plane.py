@@ -82,13 +82,13 @@ class World:
 
 
 @asynccontextmanager
-async def control_plane(state: Path) -> AsyncIterator[World]:
-    """A control plane with the namespace `test`; ended afterwards."""
+async def control_plane(state: Path, **wishes: Any) -> AsyncIterator[World]:
+    """A control plane with the namespace `test`, of a lab with these options; ended afterwards."""
     authority = pki.make_authority()
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"https://127.0.0.1:{listener.getsockname()[1]}"
     serving = asyncio.Event()
-    options = LabOptions(nodes=0, state=str(state))
+    options = LabOptions(nodes=0, state=str(state), **wishes)
     server = asyncio.create_task(serve([listener], authority, options, ready=serving.set))
     await asyncio.wait_for(serving.wait(), DEADLINE)
     async with Client(url, authority.node_token, pki.client_tls(authority.ca_pem)) as client:
@@ -105,11 +105,11 @@ async def control_plane(state: Path) -> AsyncIterator[World]:
     await asyncio.gather(server, return_exceptions=True)
 
 
-def with_control_plane(scenario: Callable[[World], Awaitable[None]]) -> Callable[[Path], None]:
+def with_control_plane(scenario: Callable[[World], Awaitable[None]], **wishes: Any) -> Callable[[Path], None]:
     """Make a test of a scenario over a fresh control plane."""
 
     async def play(state: Path) -> None:
-        async with control_plane(state) as world:
+        async with control_plane(state, **wishes) as world:
             await scenario(world)
 
     def test(tmp_path: Path) -> None:

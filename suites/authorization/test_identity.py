@@ -1,4 +1,4 @@
-"""Who may call: identities, namespaces and accounts; 403 for everybody else, in the proxy's own words."""
+"""Who may call: identities, namespaces, accounts and addresses; and who has none of them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,6 @@ from fixtures.asking import MatrixAsker
 from fixtures.mesh import Access, Action, Meshes, Mode, Mtls, Rule, Source, namespace, workload
 from fixtures.workloads import MESH_WORLD, Spec
 
-OPEN = """
-            server:8080/http@dns  server:9090@dns  peer:8080/http@dns
-caller      .                     .                .
-peer        .                     .                .
-scraper     .                     .                .
-"""
 CALLER_ONLY = """
             server:8080/http@dns  server:9090@dns  peer:8080/http@dns
 caller      .                     .                .
@@ -60,40 +54,81 @@ def test_namespace(mesh: Meshes, matrix: MatrixAsker) -> None:
     matrix.becomes(HOME_ONLY)
 
 
+def test_not_namespace_takes_the_naked(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """The hole: everybody but a namespace is everybody without an identity, too, the namespace's own intruder."""
+    mesh(allow(Source(not_roles=("foreign",))))
+    matrix.becomes("""
+                server:8080/http@dns  server:9090@dns  peer:8080/http@dns
+    caller      .                     .                .
+    scraper     forbidden             reset|closed     .
+    intruder    .                     .                .
+    """)
+
+
 def test_account(mesh: Meshes, matrix: MatrixAsker) -> None:
-    """A ServiceAccount of the server's namespace is allowed by its short name."""
-    mesh(allow(Source(accounts=("caller",))))
-    matrix.becomes(CALLER_ONLY)
+    """A ServiceAccount of the server's namespace is allowed by its short name, one of another by both names."""
+    mesh(allow(Source(accounts=("caller", "scraper"))))
+    matrix.becomes("""
+                server:8080/http@dns  server:9090@dns  peer:8080/http@dns
+    caller      .                     .                .
+    peer        forbidden             reset|closed     .
+    scraper     .                     .                .
+    intruder    forbidden             reset|closed     .
+    """)
 
 
-def test_allow_nothing(mesh: Meshes, matrix: MatrixAsker) -> None:
-    """A policy without rules grants nothing: the workload is closed."""
-    mesh(Access(name="allow-nothing", scope=workload("server"), rules=None))
-    matrix.becomes(
-        CALLER_ONLY.replace("caller      .                     . ", "caller      forbidden             reset|closed ")
+def test_not_account(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """Every ServiceAccount but one."""
+    mesh(allow(Source(not_accounts=("scraper",))))
+    matrix.becomes(HOME_ONLY)
+
+
+def test_identity_pattern(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """Identities are allowed by how they end or begin; a piece out of their middle is nobody's."""
+    name = mesh.identity("caller")
+    mesh(allow(Source(raw_identities=(f"*{name[-7:]}", f"{mesh.identity('scraper')[:-2]}*", name[1:]))))
+    matrix.becomes("""
+                server:8080/http@dns  server:9090@dns  peer:8080/http@dns
+    caller      .                     .                .
+    peer        forbidden             reset|closed     .
+    scraper     .                     .                .
+    """)
+
+
+def test_address(mesh: Meshes, matrix: MatrixAsker, caller: Actor, intruder: Actor) -> None:
+    """Callers are allowed by the address of their pod, with a proxy or without one."""
+    mesh(allow(Source(blocks=(caller.address, intruder.address))))
+    matrix.becomes("""
+                server:8080/http@dns  server:9090@dns  peer:8080/http@dns
+    caller      .                     .                .
+    intruder    .                     .                .
+    peer        forbidden             reset|closed     .
+    """)
+
+
+def test_not_address(mesh: Meshes, matrix: MatrixAsker, intruder: Actor) -> None:
+    """Everybody but one address."""
+    mesh(allow(Source(not_blocks=(intruder.address,))))
+    matrix.becomes("""
+                server:8080/http@dns  server:9090@dns  peer:8080/http@dns
+    caller      .                     .                .
+    intruder    forbidden             reset|closed     .
+    """)
+
+
+def test_claimed_address(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """The hole: the original client's address is what the caller says it is, in a header that anybody may send."""
+    mesh(allow(Source(remote_blocks=("203.0.113.0/24",))))
+    matrix.requests(
+        """
+        caller    GET  server:8080/ +client    .
+        intruder  GET  server:8080/ +client    .
+        caller    GET  server:8080/ +stranger  forbidden
+        caller    GET  server:8080/            forbidden
+        intruder  GET  server:8080/            forbidden
+        """,
+        {"client": {"x-forwarded-for": "203.0.113.7"}, "stranger": {"x-forwarded-for": "198.51.100.7"}},
     )
-
-
-def test_deny_before_allow(mesh: Meshes, matrix: MatrixAsker) -> None:
-    """What a DENY matches is denied, whatever an ALLOW grants."""
-    mesh(allow(Source(roles=("home",))))
-    mesh(
-        Access(
-            name="deny-peer",
-            scope=workload("server"),
-            action=Action.DENY,
-            rules=(Rule(sources=(Source(identities=("peer",)),)),),
-        )
-    )
-    matrix.becomes(CALLER_ONLY)
-
-
-def test_roll_back(mesh: Meshes, matrix: MatrixAsker) -> None:
-    """Taking the policy away opens the workload again, without redeploying."""
-    closed = mesh(allow(Source(identities=("caller",))))
-    matrix.becomes(CALLER_ONLY)
-    closed.delete()
-    matrix.becomes(OPEN)
 
 
 def test_naked_intruder_has_no_identity(mesh: Meshes, matrix: MatrixAsker) -> None:
@@ -124,22 +159,3 @@ def test_deny_by_namespace_is_walked_around(mesh: Meshes, matrix: MatrixAsker) -
     scraper     forbidden             .
     intruder    .                     .
     """)
-
-
-def test_the_proxy_names_the_policy(mesh: Meshes, matrix: MatrixAsker, scraper: Actor) -> None:
-    """Which policy decided stands in the server proxy's own log."""
-    mesh(
-        Access(
-            name="deny-scraper",
-            scope=workload("server"),
-            action=Action.DENY,
-            rules=(Rule(sources=(Source(identities=("scraper",)),)),),
-        )
-    )
-    matrix.becomes("""
-                server:8080/http@dns
-    caller      .
-    scraper     forbidden
-    """)
-    scraper.call("server:8080/http@dns")
-    assert any("deny-scraper" in entry.details for entry in mesh.log("server", "rbac_access_denied"))

@@ -1,0 +1,246 @@
+"""Several rules at once: which of them decides, whose workloads they are for, and how they come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from fixtures.actor import Actor
+from fixtures.asking import MatrixAsker
+from fixtures.mesh import (
+    Access,
+    Action,
+    Condition,
+    Meshes,
+    Operation,
+    Rule,
+    Scope,
+    Source,
+    namespace,
+    whole_mesh,
+    workload,
+)
+from fixtures.workloads import CALLER, PEER, SCRAPER, SERVER, Spec, in_mesh
+
+OPEN = """
+            server:8080/http@dns  server:9090@dns  peer:8080/http@dns
+caller      .                     .                .
+peer        .                     .                .
+scraper     .                     .                .
+"""
+CLOSED = """
+            server:8080/http@dns  server:9090@dns  peer:8080/http@dns
+caller      forbidden             reset|closed     .
+peer        forbidden             reset|closed     .
+scraper     forbidden             reset|closed     .
+"""
+NOT_SCRAPER = """
+            server:8080/http@dns  server:9090@dns  peer:8080/http@dns
+caller      .                     .                .
+peer        .                     .                .
+scraper     forbidden             reset|closed     .
+"""
+CALLER_ONLY = """
+            server:8080/http@dns  server:9090@dns  peer:8080/http@dns
+caller      .                     .                .
+peer        forbidden             reset|closed     .
+scraper     forbidden             reset|closed     .
+"""
+VIP = {"vip": {"x-vip": "yes"}}
+
+
+@pytest.fixture(scope="module")
+def world_specs() -> Sequence[Spec]:
+    """Workloads with proxies: two that call and are called, one of another namespace."""
+    return in_mesh(CALLER), in_mesh(SERVER), in_mesh(PEER), in_mesh(SCRAPER)
+
+
+def access(
+    name: str, *identities: str, action: Action = Action.ALLOW, scope: Scope | None = None, provider: str = ""
+) -> Access:
+    """A rule for callers of these identities; for everybody when none is named."""
+    sources = (Source(identities=identities),) if identities else ()
+    return Access(
+        name=name,
+        scope=scope or workload("server"),
+        action=action,
+        rules=(Rule(sources=sources),),
+        provider=provider,
+    )
+
+
+def test_allow_nothing(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """A rule that grants nothing closes the workload to everybody, and no other one."""
+    mesh(Access(name="allow-nothing", scope=workload("server"), rules=None))
+    matrix.becomes(CLOSED)
+
+
+def test_allow_closes_everything_else(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """The first thing that is allowed closes everything that is not, on every port and path."""
+    mesh(
+        Access(
+            name="one-path",
+            scope=workload("server"),
+            rules=(Rule(sources=(Source(identities=("caller",)),), operations=(Operation(paths=("/one",)),)),),
+        )
+    )
+    matrix.requests("""
+        caller   GET  server:8080/one  .
+        caller   GET  server:8080/     forbidden
+        caller   GET  server:8081/     forbidden
+        peer     GET  server:8080/one  forbidden
+        scraper  GET  server:8080/one  forbidden
+        caller   GET  peer:8080/       .
+    """)
+
+
+def test_allows_add_up(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """What any of several rules allows is allowed: of one workload, and of its whole namespace."""
+    mesh(access("allow-caller", "caller"))
+    mesh(access("allow-peer", "peer", scope=namespace()))
+    matrix.becomes("""
+                server:8080/http@dns  server:9090@dns  peer:8080/http@dns
+    caller      .                     .                forbidden
+    peer        .                     .                .
+    scraper     forbidden             reset|closed     forbidden
+    """)
+
+
+def test_deny_before_allow(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """What is denied is denied, whatever is allowed beside it and whichever came first."""
+    mesh(access("deny-scraper", "scraper", action=Action.DENY))
+    mesh(access("allow-everybody"))
+    mesh(access("allow-scraper", "scraper"))
+    matrix.becomes(NOT_SCRAPER)
+
+
+def test_deny_of_the_namespace_before_allow_of_the_workload(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """A workload's own permission does not win over its namespace's denial."""
+    mesh(access("allow-scraper", "scraper", "caller"))
+    mesh(access("deny-scraper", "scraper", action=Action.DENY, scope=namespace()))
+    matrix.becomes("""
+                server:8080/http@dns  server:9090@dns  peer:8080/http@dns
+    caller      .                     .                .
+    peer        forbidden             reset|closed     .
+    scraper     forbidden             reset|closed     forbidden
+    """)
+
+
+def test_other_namespaces_rules(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """A rule of another namespace is not for this one's workloads."""
+    mesh(access("deny-everybody", action=Action.DENY, scope=namespace("foreign")))
+    matrix.becomes("""
+                server:8080/http@dns  peer:8080/http@dns  scraper:8080/http@dns
+    caller      .                     .                   forbidden
+    peer        .                     .                   forbidden
+    """)
+
+
+@pytest.mark.cluster_wide
+def test_deny_of_the_mesh(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """What the whole mesh denies, no workload's own rule allows."""
+    mesh(access("deny-scraper", "scraper", action=Action.DENY, scope=whole_mesh()))
+    mesh(access("allow-scraper", "scraper", "caller"))
+    matrix.becomes("""
+                server:8080/http@dns  server:9090@dns  peer:8080/http@dns
+    caller      .                     .                .
+    peer        forbidden             reset|closed     .
+    scraper     forbidden             reset|closed     forbidden
+    """)
+
+
+def test_custom_without_its_authorizer(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """What is left to an authorizer that nobody knows is denied, before anything could allow it; nothing else is."""
+    mesh(access("allow-everybody"))
+    mesh(
+        Access(
+            name="ask-nobody",
+            scope=workload("server"),
+            action=Action.CUSTOM,
+            provider="eastwest-nobody",
+            rules=(Rule(operations=(Operation(paths=("/asked", "/asked/*")),)),),
+        )
+    )
+    matrix.requests("""
+        caller   GET  server:8080/asked    forbidden
+        scraper  GET  server:8080/asked/x  forbidden
+        caller   GET  server:8080/         .
+        scraper  GET  server:8080/         .
+    """)
+    assert all("ask-nobody" in entry.details for entry in mesh.log("server", "GET /asked") if entry.status == 403)
+
+
+def test_audit_decides_nothing(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """What is only watched is neither allowed nor denied."""
+    watched = mesh(access("watch-scraper", "scraper", action=Action.AUDIT))
+    mesh(access("allow-caller", "caller"))
+    matrix.becomes(CALLER_ONLY)
+    watched.delete()
+    matrix.becomes(CALLER_ONLY)
+
+
+def test_parts_of_a_rule_add_up(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """Source, operation and condition of one rule must all hold; of several rules one is enough."""
+    strict = Rule(
+        sources=(Source(identities=("caller",)),),
+        operations=(Operation(methods=("GET",), paths=("/api",)),),
+        conditions=(Condition(key="header:x-vip", values=("yes",)),),
+    )
+    loose = Rule(sources=(Source(identities=("peer",)),))
+    mesh(Access(name="both", scope=workload("server"), rules=(strict, loose)))
+    matrix.requests(
+        """
+        caller   GET   server:8080/api +vip  .
+        caller   GET   server:8080/api       forbidden
+        caller   GET   server:8080/ +vip     forbidden
+        caller   POST  server:8080/api +vip  forbidden
+        scraper  GET   server:8080/api +vip  forbidden
+        peer     POST  server:8080/          .
+        """,
+        VIP,
+    )
+
+
+def test_exceptions_within_a_rule(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """A source or an operation may except what it names: everybody of the house but one, everything but one path."""
+    mesh(
+        Access(
+            name="with-exceptions",
+            scope=workload("server"),
+            rules=(
+                Rule(
+                    sources=(Source(roles=("home",), not_identities=("peer",)),),
+                    operations=(Operation(paths=("/api*",), not_paths=("/api/secret",)),),
+                ),
+            ),
+        )
+    )
+    matrix.requests("""
+        caller   GET  server:8080/api         .
+        caller   GET  server:8080/api/secret  forbidden
+        caller   GET  server:8080/            forbidden
+        peer     GET  server:8080/api         forbidden
+        scraper  GET  server:8080/api         forbidden
+    """)
+
+
+def test_roll_back(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """Changed, and taken away again: open, closed, another way closed, open; nothing is redeployed."""
+    rule = mesh(Access(name="rule", scope=workload("server"), rules=None))
+    matrix.becomes(CLOSED)
+    rule.becomes(access("rule", "caller"))
+    matrix.becomes(CALLER_ONLY)
+    rule.delete()
+    matrix.becomes(OPEN)
+
+
+def test_the_proxy_names_the_rule(mesh: Meshes, matrix: MatrixAsker, scraper: Actor) -> None:
+    """Which rule denied stands in the server's proxy's own log, and with a grant that nobody matched, no name."""
+    mesh(access("deny-scraper", "scraper", action=Action.DENY))
+    mesh(access("allow-caller", "caller"))
+    matrix.becomes(CALLER_ONLY)
+    scraper.call("server:8080/http@dns")
+    denied = [entry.details for entry in mesh.log("server") if entry.direction == "inbound" and entry.status == 403]
+    assert any("deny-scraper" in each for each in denied)
+    assert any("allow-caller" not in each and "deny-scraper" not in each for each in denied)

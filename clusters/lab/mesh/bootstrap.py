@@ -1,16 +1,16 @@
-"""What an Envoy of the lab is started with, and how its configuration names the files that follow.
+"""What an Envoy of the lab is started with, and how its configuration says where the rest comes from.
 
-What belongs here: the bootstrap, the files' names, references to them. What does not: what is in the files (`compile`),
-who writes them (`pilot`). It imports nothing but the standard library and little of that, because every proxy's agent
-pays for it at its start; so it has numbers of `model` again (a test holds them equal).
+What belongs here: the bootstrap, references to resources that its agent serves. What does not: what is in them
+(`compile`), serving them (`xds`). They come by REST long polling over a socket of the container: files that Envoy
+watches would take an inotify instance each, and a user has 128 of them in all. This imports nothing of ours and little
+else, because every proxy's agent pays for it at its start; so it has numbers of `model` again (a test holds them
+equal).
 """
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 from typing import Any, Final
-from urllib.parse import quote
 
 Json = dict[str, Any]
 FOLDER: Final = "/etc/istio/proxy"
@@ -21,8 +21,9 @@ IDENTITY: Final = "default"
 """The SDS secret with the proxy's own certificate and key."""
 ROOTS: Final = "ROOTCA"
 """The SDS secret with the authorities that it trusts."""
-CLUSTERS_FILE: Final = "cds.json"
-LISTENERS_FILE: Final = "lds.json"
+SOCKET: Final = f"{FOLDER}/agent.sock"
+"""Where the agent serves what Envoy asks for."""
+_AGENT: Final = "agent-xds"
 
 _TYPE: Final = "type.googleapis.com/"
 _RUNTIME: Final[Json] = {
@@ -42,7 +43,7 @@ _STATS: Final[list[Json]] = [
     ),
     *({"suffix": each} for each in ("rbac.allowed", "rbac.denied", "shadow_allowed", "shadow_denied")),
     {"safe_regex": {"regex": r"vhost\..*\.route\..*"}},
-    # … what the agent must see to know what Envoy has taken …
+    # … what tells a person which configuration is in force …
     *({"suffix": each} for each in (".version_text", ".update_rejected", ".update_failure", ".update_success")),
     # … and what proves mutual TLS.
     *({"suffix": each} for each in ("ssl.handshake", "ssl.connection_error", "ssl.fail_verify_error")),
@@ -50,38 +51,26 @@ _STATS: Final[list[Json]] = [
 ]
 
 
-def routes_file(name: str) -> str:
-    """The file of a RouteConfiguration; different names never share one."""
-    return f"rds-{quote(name, safe='')}.json"
-
-
-def endpoints_file(cluster: str) -> str:
-    """The file of a cluster's endpoints; named by a hash, since cluster names are longer than a file's may be."""
-    return f"eds-{hashlib.sha256(cluster.encode()).hexdigest()[:20]}.json"
-
-
-def secret_file(name: str) -> str:
-    """The file of an SDS secret, `default` or `ROOTCA`."""
-    return f"sds-{name}.json"
-
-
-def _source(file: str) -> Json:
-    return {"path_config_source": {"path": f"{FOLDER}/{file}"}, "resource_api_version": "V3"}
+def _served() -> Json:
+    """Asked for at once, and again as soon as there is something new; the agent holds the question until then."""
+    polled = {
+        "api_type": "REST",
+        "transport_api_version": "V3",
+        "cluster_names": [_AGENT],
+        "refresh_delay": "0.001s",
+        "request_timeout": "86400s",
+    }
+    return {"api_config_source": polled, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
 
 
 def sds(name: str) -> Json:
     """An SdsSecretConfig for `default` or `ROOTCA`: `{"name": …, "sds_config": …}`."""
-    return {"name": name, "sds_config": _source(secret_file(name))}
+    return {"name": name, "sds_config": _served()}
 
 
 def rds(name: str) -> Json:
     """An Rds (`rds` of an HTTP connection manager) for the RouteConfiguration of that name."""
-    return {"route_config_name": name, "config_source": _source(routes_file(name))}
-
-
-def eds(cluster: str) -> Json:
-    """An EdsClusterConfig (`eds_cluster_config` of a cluster) for the cluster's own name."""
-    return {"eds_config": _source(endpoints_file(cluster)), "service_name": cluster}
+    return {"route_config_name": name, "config_source": _served()}
 
 
 def marked(source_address: str = "") -> Json:
@@ -117,14 +106,18 @@ def bootstrap(*, namespace: str, pod: str, address: str, metadata: Json | None =
             "locality": {},
         },
         "admin": {"address": _address("127.0.0.1", ADMIN)},
-        "dynamic_resources": {"lds_config": _source(LISTENERS_FILE), "cds_config": _source(CLUSTERS_FILE)},
+        "dynamic_resources": {"lds_config": _served(), "cds_config": _served()},
         "cluster_manager": {"upstream_bind_config": marked()},
         "static_resources": {
             "listeners": [
                 _listener(PROMETHEUS, "stats", "/stats/prometheus", "prometheus_stats", ":" in address),
                 _listener(STATUS, "agent", "/healthz/ready", "agent", ":" in address),
             ],
-            "clusters": [_local("prometheus_stats", ADMIN), _local("agent", PROBES)],
+            "clusters": [
+                _local("prometheus_stats", _address("127.0.0.1", ADMIN)),
+                _local("agent", _address("127.0.0.1", PROBES)),
+                _local(_AGENT, {"pipe": {"path": SOCKET}}),
+            ],
         },
         "stats_config": {"use_all_default_tags": False, "stats_matcher": {"inclusion_list": {"patterns": _STATS}}},
         "layered_runtime": {
@@ -138,8 +131,8 @@ def _address(host: str, port: int) -> Json:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def _local(name: str, port: int) -> Json:
-    endpoint = {"endpoint": {"address": _address("127.0.0.1", port)}}
+def _local(name: str, address: Json) -> Json:
+    endpoint = {"endpoint": {"address": address}}
     return {
         "name": name,
         "type": "STATIC",

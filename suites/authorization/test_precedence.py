@@ -168,7 +168,7 @@ def test_custom_without_its_authorizer(mesh: Meshes, matrix: MatrixAsker) -> Non
         caller   GET  server:8080/         .
         scraper  GET  server:8080/         .
     """)
-    assert all("ask-nobody" in entry.details for entry in mesh.log("server", "GET /asked") if entry.status == 403)
+    assert mesh.logged("server", "GET /asked/x", "ask-nobody")
 
 
 def test_audit_decides_nothing(mesh: Meshes, matrix: MatrixAsker) -> None:
@@ -235,12 +235,23 @@ def test_roll_back(mesh: Meshes, matrix: MatrixAsker) -> None:
     matrix.becomes(OPEN)
 
 
-def test_the_proxy_names_the_rule(mesh: Meshes, matrix: MatrixAsker, scraper: Actor) -> None:
-    """Which rule denied stands in the server's proxy's own log, and with a grant that nobody matched, no name."""
+def test_the_proxy_names_the_rule(mesh: Meshes, matrix: MatrixAsker) -> None:
+    """Which rule denied stands in the server's proxy's own log, of raw TCP too; what no rule allowed has no name."""
     mesh(access("deny-scraper", "scraper", action=Action.DENY))
     mesh(access("allow-caller", "caller"))
-    matrix.becomes(CALLER_ONLY)
-    scraper.call("server:8080/http@dns")
-    denied = [entry.details for entry in mesh.log("server") if entry.direction == "inbound" and entry.status == 403]
-    assert any("deny-scraper" in each for each in denied)
-    assert any("allow-caller" not in each and "deny-scraper" not in each for each in denied)
+    matrix.requests("""
+        caller   GET  server:8080/by-rule  .
+        scraper  GET  server:8080/by-rule  forbidden
+        peer     GET  server:8080/by-none  forbidden
+    """)
+    assert mesh.logged("server", "GET /by-rule", "deny-scraper")
+    unnamed = mesh.logged("server", "GET /by-none", " 403 ")
+    assert unnamed
+    assert not any("deny-scraper" in entry.text or "allow-caller" in entry.text for entry in unnamed)
+
+
+def test_the_proxy_names_the_rule_of_raw_tcp(mesh: Meshes, matrix: MatrixAsker, scraper: Actor) -> None:
+    """Which rule ended a raw TCP connection stands in the server's proxy's own log."""
+    mesh(access("deny-scraper", "scraper", action=Action.DENY))
+    matrix.becomes(NOT_SCRAPER)
+    assert mesh.logged("server", "deny-scraper", f"{scraper.address}:", ":9090 ")

@@ -52,7 +52,8 @@ def say(line: str) -> None:
 class Envoy:
     """The proxy's process: started again with growing pauses when it dies by itself."""
 
-    def __init__(self, configuration: str) -> None:
+    def __init__(self, configuration: str, pieces: xds.Pieces) -> None:
+        self._pieces = pieces
         self._command = [
             shutil.which("envoy") or "envoy",
             *("-c", configuration, "--concurrency", "1", "--disable-hot-restart", "--skip-deprecated-logs"),
@@ -71,6 +72,7 @@ class Envoy:
     def _live(self) -> None:
         pause = BACK_OFF[0]
         while not self._ending.is_set():
+            self._pieces.begin()
             reader, writer = os.pipe()
             self._pid = os.posix_spawn(
                 self._command[0], self._command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, writer, 2)]
@@ -90,6 +92,11 @@ class Envoy:
             pause = BACK_OFF[0] if time.monotonic() - began > BACK_OFF[1] else min(pause * 2, BACK_OFF[1])
             self._ending.wait(pause)
         self.ended.set()
+
+    @property
+    def down(self) -> str:
+        """That it does not run; empty when it does."""
+        return "" if self._pid else "Envoy does not run"
 
     def end(self) -> None:
         """Let it drain, then end it; returns when it is gone."""
@@ -279,13 +286,14 @@ def proxy() -> int:
         metadata={key: value for key, value in metadata.items() if value},
     )
     Path(configuration).write_text(json.dumps(started), encoding="utf-8")
-    pieces, envoy = xds.Pieces(), Envoy(configuration)
+    pieces = xds.Pieces()
+    envoy = Envoy(configuration, pieces)
     xds.serve(pieces, SOCKET)
     envoy.start()
     session = Session(pieces, envoy, environment)
     session.start()
     probers = environment.get("ISTIO_KUBE_APP_PROBERS", "")
-    healthz.serve(lambda: session.reason, probers, environment.get("INSTANCE_IP", ""))
+    healthz.serve(lambda: session.reason or envoy.down, probers, environment.get("INSTANCE_IP", ""))
     over.wait()
     envoy.end()
     return 0

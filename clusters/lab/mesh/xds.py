@@ -25,6 +25,10 @@ class RejectedError(Exception):
     """Envoy did not take a piece; the message has its own words."""
 
 
+class LapsedError(Exception):
+    """A question of an Envoy that is gone."""
+
+
 class Pieces:
     """What is offered to Envoy, and what it said of it. Safe to use from several threads."""
 
@@ -32,8 +36,18 @@ class Pieces:
         self._held: dict[Piece, tuple[str, str]] = {}
         self._taken: dict[Piece, str] = {}
         self._refused: dict[Piece, str] = {}
-        self._asked: set[Piece] = set()
+        self._offered: dict[tuple[str, str], str] = {}
+        self._generation = 0
         self._changed = threading.Condition()
+
+    def begin(self) -> None:
+        """A new Envoy asks from now on: what a former one took or refused counts no longer, its questions lapse."""
+        with self._changed:
+            self._generation += 1
+            self._taken.clear()
+            self._refused.clear()
+            self._offered.clear()
+            self._changed.notify_all()
 
     def offer(self, texts: Mapping[Piece, str], version: str) -> set[Piece]:
         """Offer these (each the JSON text of a list of resources); returns those that are new."""
@@ -49,7 +63,6 @@ class Pieces:
         with self._changed:
             for piece in pieces:
                 self._held.pop(piece, None)
-                self._asked.discard(piece)
 
     def held(self) -> set[Piece]:
         """Everything that is offered."""
@@ -78,27 +91,34 @@ class Pieces:
     def _version(self, piece: Piece) -> str:
         return self._held.get(piece, ("", ""))[0]
 
-    def answer(self, kind: str, names: list[str], has: str, offered: str) -> tuple[str, str]:
+    def answer(self, kind: str, names: list[str], has: str) -> tuple[str, str]:
         """The version and text for a question, as soon as they are others than what Envoy has and was offered.
 
         Args:
-            has: The version that Envoy has taken.
-            offered: What it was last offered on this subscription: where `has` is another, it has refused that.
+            has: The version that Envoy has taken; empty on a fresh subscription.
+
+        Raises:
+            LapsedError: The Envoy that asked is gone.
         """
         wanted = [(kind, name) for name in names] or [(kind, "")]
+        place = kind, ",".join(names)
         with self._changed:
+            generation = self._generation
+            offered = self._offered.get(place, "") if has else ""
             for piece in wanted:
-                self._asked.add(piece)
                 if has:
                     self._taken[piece] = has
                 if offered and has != offered:
                     self._refused[piece] = offered
             self._changed.notify_all()
             while True:
+                if generation != self._generation:
+                    raise LapsedError
                 there = [self._held[piece] for piece in wanted if piece in self._held]
                 version = max((each[0] for each in there), key=_number, default="")
                 if len(there) == len(wanted) and version not in {has, offered}:
                     bodies = [text.strip()[1:-1] for _, text in there]
+                    self._offered[place] = version
                     return version, f"[{','.join(each for each in bodies if each)}]"
                 self._changed.wait()
 
@@ -122,13 +142,12 @@ def in_background(work: Callable[..., None], *arguments: object) -> None:
 
 
 def _accept(listener: socket.socket, pieces: Pieces) -> None:
-    offers: dict[tuple[str, str], str] = {}
     while True:
         connection, _ = listener.accept()
-        in_background(_converse, connection, pieces, offers)
+        in_background(_converse, connection, pieces)
 
 
-def _converse(connection: socket.socket, pieces: Pieces, offers: dict[tuple[str, str], str]) -> None:
+def _converse(connection: socket.socket, pieces: Pieces) -> None:
     """Answer one connection's questions, one after another, until Envoy ends it."""
     with connection:
         buffer = b""
@@ -148,13 +167,11 @@ def _converse(connection: socket.socket, pieces: Pieces, offers: dict[tuple[str,
             question, buffer = json.loads(buffer[:length]), buffer[length:]
             kind = head.split(b" ", 2)[1].decode().rpartition(":")[2]
             names = [str(name) for name in question.get("resource_names") or []]
-            place = kind, ",".join(names)
-            version, text = pieces.answer(kind, names, str(question.get("version_info") or ""), offers.get(place, ""))
-            offers[place] = version
-            body = f'{{"version_info":"{version}","resources":{text}}}'.encode()
             try:
+                version, text = pieces.answer(kind, names, str(question.get("version_info") or ""))
+                body = f'{{"version_info":"{version}","resources":{text}}}'.encode()
                 connection.sendall(response("200 OK", body, "application/json"))
-            except OSError:
+            except (OSError, LapsedError):
                 return
 
 

@@ -63,6 +63,7 @@ def up(
     Args:
         detach: Return as soon as it is ready and leave it running.
         write_kubeconfig: A file for the kubeconfig, or empty: then the state record serves as one.
+        mesh: `istio` or `none`.
         images: `NAME=PATH` pairs.
         port: The API server's port on 127.0.0.1; 0 for any.
 
@@ -170,8 +171,9 @@ def status(*, as_json: bool = False) -> int:
     for each in running:
         since = datetime.datetime.fromtimestamp(each.created).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         how = "detached" if each.detached else "in the foreground"
+        mesh = f", mesh {each.mesh}" if each.mesh != "none" else ""
         broken = f", mutant {each.mutant}" if each.mutant else ""
-        _say(f"{each.id}  port {each.port}  {each.nodes} nodes{broken}  {how}, pid {each.pid}, since {since}")
+        _say(f"{each.id}  port {each.port}  {each.nodes} nodes{mesh}{broken}  {how}, pid {each.pid}, since {since}")
         _say(f"  export KUBECONFIG={shlex.quote(_kubeconfig(each))}")
     return 0
 

@@ -38,7 +38,7 @@ class Record:
         kubeconfig: The kubeconfig path that was asked for, or empty.
         created: Seconds since the epoch.
         detached: Whether it outlives the command that started it.
-        nodes: How many nodes; mutant: the broken data plane, or empty.
+        nodes: How many nodes; mesh: `istio` or `none`; mutant: the broken data plane, or empty.
         ended: The last words of a lab that ended by itself, or empty.
     """
 
@@ -50,6 +50,7 @@ class Record:
     created: float = 0.0
     detached: bool = False
     nodes: int = 0
+    mesh: str = "none"
     mutant: str = ""
     ended: str = ""
 

@@ -76,6 +76,7 @@ class Supervisor:
             kubeconfig=settings.kubeconfig,
             created=time.time(),
             nodes=settings.options.nodes,
+            mesh=settings.options.mesh,
             mutant=settings.options.mutant,
         )
         self._kubeconfig: Message = {}

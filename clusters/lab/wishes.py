@@ -38,15 +38,15 @@ def lab_options(
     _choice("--mesh", mesh, MESHES)
     if ip_family != "ipv4":
         raise UsageError(f"--ip-family {ip_family}: the lab does ipv4 only so far; leave the option out")
-    if mesh != "none":
-        raise UsageError(f"--mesh {mesh}: the lab has no mesh so far; leave the option out")
+    if mesh == "linkerd":
+        raise UsageError(f"--mesh {mesh}: the lab does istio only so far; use --mesh istio, or leave the option out")
     if not 1 <= nodes <= MOST_NODES:
         raise UsageError(f"--nodes {nodes}: a lab has 1 to {MOST_NODES} nodes; give a number in between")
     if mutant:
         from clusters.lab import mutants  # with it comes the policy compiler, which nobody else on this side needs
 
         mutants.get(mutant)
-    return LabOptions(nodes=nodes, mutant=mutant, images=parse_images(images))
+    return LabOptions(nodes=nodes, mesh=mesh, mutant=mutant, images=parse_images(images))
 
 
 def parse_images(pairs: Iterable[str]) -> dict[str, str]:

@@ -155,12 +155,35 @@ for _each in REFUSALS:
     _BY_KIND.setdefault(_each.kind, []).append(_each)
 
 
-def refuse_undone(resource: ResourceType, obj: Object, causes: Causes) -> None:
-    """Name everything in the object that the lab does not do."""
+def refuse_undone(
+    resource: ResourceType,
+    obj: Object,
+    causes: Causes,
+    before: Object | None = None,
+    injected: frozenset[str] = frozenset(),
+) -> None:
+    """Name everything in the object that the lab does not do.
+
+    Args:
+        before: What it replaces; what was let through then is let through now.
+        injected: The containers that the mesh's own injection made.
+    """
     for refusal in _BY_KIND.get(resource.kind, ()):
+        known = dict(_find(before, refusal.path)) if before is not None else {}
         for path, value in _find(obj, refusal.path):
-            if refusal.when(value):
+            if refusal.when(value) and not (path in known and known[path] == value):
+                if injected and refusal.path in _INJECTED and _container_of(obj, path) in injected:
+                    continue
                 causes.forbidden(path, f"the lab does not do {refusal.why}")
+
+
+_INJECTED = ("spec.C[*].securityContext.capabilities.add", "spec.C[*].env[*].valueFrom.resourceFieldRef")
+"""What only the containers of the mesh may ask for: the node makes their redirection and their limits."""
+
+
+def _container_of(pod: Object, path: str) -> str:
+    _, key, place = path.replace("[", ".").replace("]", "").split(".")[:3]
+    return str(pod["spec"][key][int(place)].get("name", ""))
 
 
 def _find(obj: Object, pattern: str) -> Iterator[tuple[str, object]]:

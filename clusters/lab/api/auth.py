@@ -91,30 +91,44 @@ def authenticate(authority: Authority, header: str) -> User:
             return _ADMIN
         if hmac.compare_digest(token.encode(), authority.node_token.encode()):
             return _NODE
-        if user := _service_account(authority, token):
-            return user
+        if (claims := claims_of(authority, token)) and ISSUER in claims["aud"]:
+            return account_of(claims)
     raise StatusError(401, "Unauthorized", "Unauthorized")
 
 
-def _service_account(authority: Authority, token: str) -> User | None:
+def claims_of(authority: Authority, token: str) -> Object | None:
+    """What a ServiceAccount token says, for whatever audience; None when it is not ours or over."""
     signed, _, signature = token.rpartition(".")
     if not hmac.compare_digest(signature.encode(), _signature(authority, signed).encode()):
         return None
     try:
-        claims = json.loads(_decode(signed.partition(".")[2]))
+        claims: Object = json.loads(_decode(signed.partition(".")[2]))
     except (ValueError, binascii.Error):
         return None
-    if claims["exp"] < time.time() or ISSUER not in claims["aud"]:
-        return None
+    return None if claims["exp"] < time.time() else claims
+
+
+def account_of(claims: Object) -> User:
+    """The ServiceAccount behind a token."""
     who = claims["kubernetes.io"]
     namespace = str(who["namespace"])
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
     return User(name=claims["sub"], groups=groups, namespace=namespace, uid=who["serviceaccount"]["uid"])
 
 
-def may(user: User, verb: str) -> bool:
-    """Whether the rule book lets the user do this: admin and nodes all, ServiceAccounts of kube-system read."""
-    return not user.namespace or (user.namespace == "kube-system" and verb in _READING)
+_CONTROL_PLANE = "system:serviceaccount:istio-system:istiod"
+_CONTROL_PLANE_WRITES = {"configmaps", "events", "leases", "tokenreviews", "mutatingwebhookconfigurations"}
+
+
+def may(user: User, verb: str, plural: str = "") -> bool:
+    """Whether the rule book lets the user do this.
+
+    Admin and nodes may everything, ServiceAccounts of kube-system read; a mesh's control plane reads and keeps what
+    is its own.
+    """
+    if not user.namespace or (user.namespace == "kube-system" and verb in _READING):
+        return True
+    return user.name.startswith(_CONTROL_PLANE) and (verb in _READING or plural in _CONTROL_PLANE_WRITES)
 
 
 def authorize(user: User, verb: str, resource: ResourceType, namespace: str, name: str, subresource: str) -> None:
@@ -123,7 +137,7 @@ def authorize(user: User, verb: str, resource: ResourceType, namespace: str, nam
     Raises:
         StatusError: 403.
     """
-    if may(user, verb) or resource in {resources.ACCESS_REVIEWS, resources.SELF_REVIEWS}:
+    if may(user, verb, resource.plural) or resource in {resources.ACCESS_REVIEWS, resources.SELF_REVIEWS}:
         return
     what = f"{resource.plural}/{subresource}" if subresource else resource.plural
     where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"

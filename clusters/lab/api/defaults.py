@@ -15,6 +15,7 @@ TOKEN_LIFETIME = 3607
 """Seconds; the odd number by which Kubernetes marks tokens that it put there itself."""
 ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 _EFFECTS = ("NoExecute",)
+_ACCESS = "kube-api-access-"
 
 
 def apply(resource: ResourceType, obj: Object) -> None:
@@ -42,6 +43,10 @@ def apply(resource: ResourceType, obj: Object) -> None:
             for port in obj.get("ports") or []:
                 port.setdefault("name", "")
                 port.setdefault("protocol", "TCP")
+        case "MutatingWebhookConfiguration":
+            from clusters.lab.api import validation_mesh  # a lab without a mesh pays nothing for it
+
+            validation_mesh.webhook_defaults(obj)
         case "TokenRequest":
             obj["spec"].setdefault("expirationSeconds", 3600)
         case _:
@@ -157,6 +162,8 @@ def tolerations(spec: Object) -> None:
 def service_account(obj: Object, suffix: str) -> None:
     """What the ServiceAccount admission step adds to a pod: the account's name, its token, the CA and the namespace.
 
+    A second time it mounts the same volume into containers that have come since.
+
     Args:
         suffix: Five letters that make the volume's name unique.
     """
@@ -165,7 +172,8 @@ def service_account(obj: Object, suffix: str) -> None:
     spec["serviceAccount"] = spec["serviceAccountName"]
     if not spec.get("automountServiceAccountToken", True):
         return
-    name = f"kube-api-access-{suffix}"
+    there = [each["name"] for each in spec.get("volumes", []) if each.get("name", "").startswith(_ACCESS)]
+    name = there[0] if there else f"{_ACCESS}{suffix}"
     wanted = [
         container
         for key in ("initContainers", "containers")
@@ -177,6 +185,8 @@ def service_account(obj: Object, suffix: str) -> None:
     for container in wanted:
         mounts = container.setdefault("volumeMounts", [])
         mounts.append({"mountPath": ACCOUNT_PATH, "name": name, "readOnly": True})
+    if there:
+        return
     namespace = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}, "path": "namespace"}
     sources = [
         {"serviceAccountToken": {"expirationSeconds": TOKEN_LIFETIME, "path": "token"}},

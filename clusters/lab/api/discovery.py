@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from clusters.lab.api.resources import GROUPS, REGISTRY, ResourceType
+from clusters.lab.api.resources import Catalogue, ResourceType
 
 Object = dict[str, Any]
 GIT_VERSION = "v1.34.0+eastwest"
@@ -43,31 +43,30 @@ def open_path(path: str) -> web.Response:
     return web.Response(text="ok")
 
 
-def answer(request: web.BaseRequest, steps: list[str]) -> web.Response | None:
+def answer(request: web.BaseRequest, steps: list[str], catalogue: Catalogue) -> web.Response | None:
     """The discovery document of a path, or None when the path means objects."""
     aggregated = "apidiscovery.k8s.io" in request.headers.get("Accept", "")
-    named = [{"groupVersion": f"{group}/{version}", "version": version} for group, version in GROUPS]
+    names = list(dict.fromkeys(group for group, _ in catalogue.groups))
     match steps:
         case []:
             return _json(
                 {"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/readyz", "/version"]}
             )
         case ["api"] if aggregated:
-            return _aggregated([_aggregated_group("", "v1")])
+            return _aggregated([_aggregated_group("", ["v1"], catalogue)])
         case ["apis"] if aggregated:
-            return _aggregated([_aggregated_group(group, version) for group, version in GROUPS])
+            return _aggregated([_aggregated_group(name, catalogue.versions(name), catalogue) for name in names])
         case ["api"]:
             return _json({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
         case ["apis"]:
-            groups = [_group(group, each) for (group, _), each in zip(GROUPS, named, strict=True)]
+            groups = [_group(name, catalogue.versions(name)) for name in names]
             return _json({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
-        case ["apis", name] if name in dict(GROUPS):
-            index = [group for group, _ in GROUPS].index(name)
-            return _json({"kind": "APIGroup", "apiVersion": "v1", **_group(name, named[index])})
+        case ["apis", name] if name in names:
+            return _json({"kind": "APIGroup", "apiVersion": "v1", **_group(name, catalogue.versions(name))})
         case ["api", "v1"]:
-            return _json(_resource_list("", "v1"))
-        case ["apis", group, version] if (group, version) in GROUPS:
-            return _json(_resource_list(group, version))
+            return _json(_resource_list("", "v1", catalogue))
+        case ["apis", group, version] if (group, version) in catalogue.groups:
+            return _json(_resource_list(group, version, catalogue))
         case _:
             return None
 
@@ -76,13 +75,14 @@ def _json(body: Object) -> web.Response:
     return web.Response(body=json.dumps(body, separators=(",", ":")).encode(), content_type="application/json")
 
 
-def _group(name: str, version: Object) -> Object:
-    return {"name": name, "versions": [version], "preferredVersion": version}
+def _group(name: str, versions: list[str]) -> Object:
+    served = [{"groupVersion": f"{name}/{version}", "version": version} for version in versions]
+    return {"name": name, "versions": served, "preferredVersion": served[0]}
 
 
-def _resource_list(group: str, version: str) -> Object:
+def _resource_list(group: str, version: str, catalogue: Catalogue) -> Object:
     found: list[Object] = []
-    for each in (each for each in REGISTRY if (each.group, each.version) == (group, version)):
+    for each in catalogue.of(group, version):
         entry: Object = {
             "name": each.plural,
             "singularName": each.singular,
@@ -110,10 +110,16 @@ def _aggregated(groups: list[Object]) -> web.Response:
     return web.Response(body=json.dumps(body).encode(), headers={"Content-Type": kind})
 
 
-def _aggregated_group(group: str, version: str) -> Object:
-    found = [_aggregated_resource(each) for each in REGISTRY if (each.group, each.version) == (group, version)]
-    meta = {"name": group} if group else {}
-    return {"metadata": meta, "versions": [{"version": version, "freshness": "Current", "resources": found}]}
+def _aggregated_group(group: str, versions: list[str], catalogue: Catalogue) -> Object:
+    served = [
+        {
+            "version": version,
+            "freshness": "Current",
+            "resources": [_aggregated_resource(each) for each in catalogue.of(group, version)],
+        }
+        for version in versions
+    ]
+    return {"metadata": {"name": group} if group else {}, "versions": served}
 
 
 def _aggregated_resource(resource: ResourceType) -> Object:

@@ -253,6 +253,19 @@ ResourceAttributes: fieldSelector#8 any, group#3 str, labelSelector#9 any, name#
   resource#5 str, subresource#6 str, verb#2 str, version#4 str
 NonResourceAttributes: path#1 str, verb#2 str
 SubjectAccessReviewStatus: allowed#1 bool!, denied#4 bool, evaluationError#3 str, reason#2 str
+TokenReview: apiVersion str, kind str, metadata ObjectMeta!, spec#2 TokenReviewSpec!, status#3 TokenReviewStatus!
+TokenReviewSpec: audiences#2 [str], token#1 str
+TokenReviewStatus: audiences#4 [str], authenticated#1 bool, error#3 str, user#2 AuthUserInfo!
+MutatingWebhookConfiguration: apiVersion str, kind str, metadata ObjectMeta!, webhooks#2 [MutatingWebhook]~name
+MutatingWebhook: admissionReviewVersions#8 [str]!, clientConfig#2 WebhookClientConfig!, failurePolicy#4 str?,
+  matchConditions#12 [MatchCondition]~name, matchPolicy#9 str?, name#1 str!, namespaceSelector#5 LabelSelector,
+  objectSelector#11 LabelSelector, reinvocationPolicy#10 str?, rules#3 [RuleWithOperations], sideEffects#6 str?,
+  timeoutSeconds#7 int?
+WebhookClientConfig: caBundle#2 bytes, service#1 WebhookService, url#3 str?
+WebhookService: name#2 str!, namespace#1 str!, path#3 str?, port#4 int?
+RuleWithOperations: apiGroups#2.1 [str], apiVersions#2.2 [str], operations#1 [str], resources#2.3 [str],
+  scope#2.4 str?
+MatchCondition: expression#2 str!, name#1 str!
 SelfSubjectReview: apiVersion str, kind str, metadata ObjectMeta!, status#2 AuthSelfSubjectReviewStatus!
 AuthSelfSubjectReviewStatus: userInfo#1 AuthUserInfo!
 AuthUserInfo: extra#4 {[str]}, groups#3 [str], uid#2 str, username#1 str

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from clusters.lab.api.discovery import GIT_VERSION
-from clusters.lab.api.resources import GROUPS, REGISTRY, ResourceType
+from clusters.lab.api.resources import Catalogue, ResourceType
 from clusters.lab.api.schema import Shape, types
 from clusters.lab.api.status import no_such_path
 
@@ -33,7 +33,7 @@ _SCALARS: dict[str, Object] = {
 _WRITES = {"create": "post", "update": "put", "patch": "patch"}
 
 
-def answer(request: web.BaseRequest) -> web.Response:
+def answer(request: web.BaseRequest, catalogue: Catalogue) -> web.Response:
     """The document of a path under `/openapi/`.
 
     Raises:
@@ -41,13 +41,13 @@ def answer(request: web.BaseRequest) -> web.Response:
     """
     path = request.path.rstrip("/")
     if path == "/openapi/v2":
-        return _json(_v2())
+        return _json(_v2(catalogue))
     if path == "/openapi/v3":
-        return _json(_index())
+        return _json(_index(catalogue))
     place = path.removeprefix("/openapi/v3/")
-    for group, version in (("", "v1"), *GROUPS):
+    for group, version in (("", "v1"), *catalogue.groups):
         if place == _place(group, version):
-            return _json(_v3(group, version))
+            return _json(_v3(group, version, catalogue))
     raise no_such_path()
 
 
@@ -60,11 +60,11 @@ def _place(group: str, version: str) -> str:
 
 
 @functools.cache
-def _index() -> bytes:
+def _index(catalogue: Catalogue) -> bytes:
     paths = {}
-    for group, version in (("", "v1"), *GROUPS):
+    for group, version in (("", "v1"), *catalogue.groups):
         place = _place(group, version)
-        digest = hashlib.sha256(_v3(group, version)).hexdigest().upper()
+        digest = hashlib.sha256(_v3(group, version, catalogue)).hexdigest().upper()
         paths[place] = {"serverRelativeURL": f"/openapi/v3/{place}?hash={digest}"}
     return json.dumps({"paths": paths}).encode()
 
@@ -92,8 +92,10 @@ def _schema(shape: Shape, prefix: str) -> Object:
 
 
 @functools.cache
-def _definitions(prefix: str) -> dict[str, Object]:
-    kinds = {each.kind: each for each in REGISTRY}
+def _definitions(prefix: str, catalogue: Catalogue) -> dict[str, Object]:
+    kinds: dict[str, list[ResourceType]] = {}
+    for each in catalogue.registry:
+        kinds.setdefault(each.kind, []).append(each)
     found: dict[str, Object] = {}
     for kind, fields in types().items():
         entry: Object = {
@@ -102,8 +104,14 @@ def _definitions(prefix: str) -> dict[str, Object]:
             "properties": {name: _schema(shape, prefix) for name, shape in fields.items()},
         }
         if kind in kinds:
-            entry["x-kubernetes-group-version-kind"] = [_gvk(kinds[kind])]
+            entry["x-kubernetes-group-version-kind"] = [_gvk(each) for each in kinds[kind]]
         found[_name(kind)] = entry
+    if any(each.custom for each in catalogue.registry):
+        from clusters.lab.api import mesh_kinds  # a lab without a mesh pays nothing for it
+
+        for kind, entry in mesh_kinds.definitions(f"{prefix}{_name('ObjectMeta')}").items():
+            gvks = [_gvk(each) for each in kinds.get(kind, [])]
+            found[_name(kind)] = entry | ({"x-kubernetes-group-version-kind": gvks} if gvks else {})
     return found
 
 
@@ -112,23 +120,28 @@ def _gvk(resource: ResourceType) -> Object:
 
 
 @functools.cache
-def _v2() -> bytes:
+def _v2(catalogue: Catalogue) -> bytes:
     info = {"title": "eastwest lab", "version": GIT_VERSION}
     return json.dumps(
-        {"swagger": "2.0", "info": info, "paths": _paths(REGISTRY), "definitions": _definitions("#/definitions/")}
+        {
+            "swagger": "2.0",
+            "info": info,
+            "paths": _paths(catalogue.registry),
+            "definitions": _definitions("#/definitions/", catalogue),
+        }
     ).encode()
 
 
 @functools.cache
-def _v3(group: str, version: str) -> bytes:
-    mine = tuple(each for each in REGISTRY if (each.group, each.version) == (group, version))
+def _v3(group: str, version: str, catalogue: Catalogue) -> bytes:
+    mine = catalogue.of(group, version)
     prefix = "#/components/schemas/"
     return json.dumps(
         {
             "openapi": "3.0.0",
             "info": {"title": "eastwest lab", "version": GIT_VERSION},
             "paths": _paths(mine),
-            "components": {"schemas": _closure({_name(each.kind) for each in mine}, _definitions(prefix))},
+            "components": {"schemas": _closure({_name(each.kind) for each in mine}, _definitions(prefix, catalogue))},
         }
     ).encode()
 
@@ -141,8 +154,10 @@ def _closure(names: set[str], definitions: dict[str, Object]) -> dict[str, Objec
         if name in found:
             continue
         found[name] = definitions[name]
-        for field in definitions[name]["properties"].values():
-            inner = field.get("items") or field.get("additionalProperties") or field
+        for field in definitions[name].get("properties", {}).values():
+            inner = field
+            while isinstance(inner.get("items") or inner.get("additionalProperties"), dict):
+                inner = inner.get("items") or inner["additionalProperties"]
             if "$ref" in inner:
                 todo.append(inner["$ref"].rpartition("/")[2])
     return dict(sorted(found.items()))

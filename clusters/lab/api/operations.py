@@ -60,10 +60,15 @@ def name_suffix() -> str:
 
 
 class Operations:
-    """The verbs, over one store."""
+    """The verbs, over one store.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        mesh: The lab's mesh; with one, new pods pass its injection.
+    """
+
+    def __init__(self, store: Store, *, mesh: str = "none") -> None:
         self.store = store
+        self._meshed = mesh != "none"
         self._addresses = addressing.Addresses(store)
 
     # Reading ---------------------------------------------------------------------------------------------------------
@@ -94,15 +99,14 @@ class Operations:
         if said != kind or version != resource.api_version:
             short = str(version).rpartition("/")[2]
             raise bad_request(f'{said} in version "{short}" cannot be handled as a {kind}')
-        decoder = Decoder(kind, resource.version)
-        obj = decoder.decode(body)
-        if decoder.strict and options.validation == "Strict":
+        obj, strict = _decoded(resource, kind, body)
+        if strict and options.validation == "Strict":
             raise bad_request(
                 f'{kind} in version "{resource.version}" cannot be handled as a {kind}: '
-                f"strict decoding error: {', '.join(decoder.strict)}"
+                f"strict decoding error: {', '.join(strict)}"
             )
         if options.validation == "Warn":
-            options.warnings += decoder.strict
+            options.warnings += strict
         return {"kind": kind, "apiVersion": resource.api_version} | obj
 
     def create(self, resource: ResourceType, namespace: str, body: Any, options: WriteOptions) -> Object:
@@ -125,12 +129,16 @@ class Operations:
         meta["uid"], meta["creationTimestamp"] = str(uuid.uuid4()), now()
         if resource.kind in _BORN_EMPTY:
             obj["status"] = Decoder(f"{resource.kind}Status", resource.version).decode({})
+        if resource.custom:
+            obj.pop("status", None)
         self._prepare_new(resource, namespace, obj)
         defaults.apply(resource, obj)
+        obj, injected = self._inject(obj) if self._meshed and resource == resources.PODS else (obj, frozenset[str]())
+        meta = obj["metadata"]
         taken = self.store.get(resource.qualified, namespace, meta.get("name", ""))
         if taken is not None:
             raise already_exists(resource, meta["name"], ending="deletionTimestamp" in taken.object["metadata"])
-        self._check(resource, obj, None, options)
+        self._check(resource, obj, None, options, injected)
         self._addresses.allocate(resource, obj)
         if resource.generation:
             meta["generation"] = 1
@@ -152,12 +160,37 @@ class Operations:
             if "kubernetes" not in finalizers:
                 finalizers.append("kubernetes")
 
-    def _check(self, resource: ResourceType, obj: Object, before: Object | None, options: WriteOptions) -> None:
+    def _inject(self, pod: Object) -> tuple[Object, frozenset[str]]:
+        """The pod after the mesh's injection and what follows a webhook's change; the containers that it made."""
+        from clusters.lab.api import validation_mesh  # a lab without a mesh pays nothing for it
+
+        changed = validation_mesh.injected(self.store, pod)
+        if changed is None:
+            return pod, frozenset()
+        made = validation_mesh.made_by_injection(pod, changed)
+        fresh = self.decode(resources.PODS, changed, WriteOptions(validation="Strict"))
+        defaults.service_account(fresh, name_suffix())
+        fresh["status"].pop("qosClass", None)
+        defaults.apply(resources.PODS, fresh)
+        return fresh, made
+
+    def _check(
+        self,
+        resource: ResourceType,
+        obj: Object,
+        before: Object | None,
+        options: WriteOptions,
+        injected: frozenset[str] = frozenset(),
+    ) -> None:
         name, causes = obj["metadata"].get("name", ""), Causes()
-        admission.refuse_undone(resource, obj, causes)
+        admission.refuse_undone(resource, obj, causes, before, injected)
         validation.validate(resource, obj, before, causes)
         if causes.found:
             raise invalid(resource, name, causes.found)
+        if resource.custom:
+            from clusters.lab.api import validation_mesh  # a lab without a mesh pays nothing for it
+
+            options.warnings += validation_mesh.validate(self.store, resource, obj, before)
         if resource == resources.PODS and before is None:
             options.warnings += podsecurity.enforce(self.store, obj)
 
@@ -281,6 +314,16 @@ class Operations:
 
         if not options.dry_run:
             self.modify(resources.PODS, entry, assign)
+
+
+def _decoded(resource: ResourceType, kind: str, body: Object) -> tuple[Object, list[str]]:
+    """The body as an object, and what a strict reader refuses in it."""
+    if resource.custom:
+        from clusters.lab.api import mesh_kinds  # a lab without a mesh pays nothing for it
+
+        return mesh_kinds.decode(resource, body)
+    decoder = Decoder(kind, resource.version)
+    return decoder.decode(body), decoder.strict
 
 
 def _same_name(obj: Object, name: str) -> None:

@@ -18,6 +18,8 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 CONTENT_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
+CUSTOM_TYPES = (JSON_PATCH, MERGE_PATCH)
+"""What kinds of a CustomResourceDefinition take: nobody has told how their lists merge."""
 
 _ORDER, _DELETE, _RETAIN, _DIRECTIVE = "$setElementOrder/", "$deleteFromPrimitiveList/", "$retainKeys", "$patch"
 

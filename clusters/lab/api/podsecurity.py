@@ -1,6 +1,7 @@
 """Pod Security admission: the namespace's `enforce` and `warn` labels, for the profiles `baseline` and `restricted`.
 
 Only rules that a pod can still break after `admission` are here: hostNetwork, hostPath and the like are refused before.
+Capabilities are here because of a mesh's own containers, which the lab lets have them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ from clusters.lab.api.store import Store
 
 Object = dict[str, Any]
 _LABEL = "pod-security.kubernetes.io/"
+_BASELINE = {
+    *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP"),
+    *("SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
+}
+"""The capabilities that `baseline` lets a container add."""
 
 
 def enforce(store: Store, pod: Object) -> list[str]:
@@ -38,7 +44,9 @@ def violations(spec: Object, level: str) -> list[str]:
     """What the pod breaks, in Kubernetes' words and order."""
     if level not in {"baseline", "restricted"}:
         return []
-    found = [_escalation(spec), _capabilities(spec), _non_root(spec), _root_user(spec)] if level == "restricted" else []
+    found = [_capabilities(spec, level)]
+    if level == "restricted":
+        found = [_escalation(spec), *found, _non_root(spec), _root_user(spec)]
     return [each for each in (*found, _seccomp(spec, level)) if each]
 
 
@@ -63,11 +71,23 @@ def _escalation(spec: Object) -> str:
     return f"allowPrivilegeEscalation != false ({_named(bad)} must set securityContext.allowPrivilegeEscalation=false)"
 
 
-def _capabilities(spec: Object) -> str:
-    bad = _bad(spec, lambda context: "ALL" not in context.get("capabilities", {}).get("drop", []))
-    if not bad:
-        return ""
-    return f'unrestricted capabilities ({_named(bad)} must set securityContext.capabilities.drop=["ALL"])'
+_ADDED = {"baseline": _BASELINE, "restricted": {"NET_BIND_SERVICE"}}
+
+
+def _capabilities(spec: Object, level: str) -> str:
+    parts: list[str] = []
+    if level == "restricted":
+        bad = _bad(spec, lambda context: "ALL" not in context.get("capabilities", {}).get("drop", []))
+        parts += [f'{_named(bad)} must set securityContext.capabilities.drop=["ALL"]'] if bad else []
+    extra = {
+        each["name"]: set(each.get("securityContext", {}).get("capabilities", {}).get("add", [])) - _ADDED[level]
+        for each in _containers(spec)
+    }
+    if adding := [name for name, names in extra.items() if names]:
+        names = ", ".join(f'"{each}"' for each in sorted(set().union(*extra.values())))
+        parts.append(f"{_named(adding)} must not include {names} in securityContext.capabilities.add")
+    word = "unrestricted" if level == "restricted" else "non-default"
+    return f"{word} capabilities ({'; '.join(parts)})" if parts else ""
 
 
 def _non_root(spec: Object) -> str:

@@ -5,7 +5,8 @@ What belongs here: facts about a kind's place in the API. What does not: its fie
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, replace
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -32,6 +33,9 @@ class ResourceType:
     Attributes:
         verbs: What may be done; POST-only kinds (reviews) have `create` alone and are never stored.
         generation: Whether `metadata.generation` counts changes of the desired state.
+        custom: Whether it is defined by a CustomResourceDefinition: empty values stay, patches merge plainly.
+        storage: The version in which objects are stored, where it is another than `version`.
+        columns: (name, path into the object) of what `kubectl get` shows between name and age, for custom kinds.
     """
 
     group: str = ""
@@ -45,6 +49,14 @@ class ResourceType:
     verbs: tuple[str, ...] = ALL_VERBS
     subresources: tuple[Subresource, ...] = ()
     generation: bool = False
+    custom: bool = False
+    storage: str = ""
+    columns: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def as_stored(self) -> ResourceType:
+        """The resource in the version in which its objects are stored."""
+        return replace(self, version=self.storage, storage="") if self.storage else self
 
     @property
     def api_version(self) -> str:
@@ -152,6 +164,14 @@ SELF_REVIEWS = ResourceType(
     namespaced=False,
     verbs=("create",),
 )
+TOKEN_REVIEWS = ResourceType(
+    group="authentication.k8s.io",
+    plural="tokenreviews",
+    singular="tokenreview",
+    kind="TokenReview",
+    namespaced=False,
+    verbs=("create",),
+)
 
 REGISTRY = (
     CONFIG_MAPS,
@@ -167,8 +187,41 @@ REGISTRY = (
     LEASES,
     ACCESS_REVIEWS,
     SELF_REVIEWS,
+    TOKEN_REVIEWS,
 )
-BY_PATH = {(each.group, each.version, each.plural): each for each in REGISTRY}
-"""(group, version, plural) → resource."""
-GROUPS = tuple(dict.fromkeys((each.group, each.version) for each in REGISTRY if each.group))
-"""The named groups with their one version, in order of appearance."""
+
+
+class Catalogue:
+    """The kinds that one API server has.
+
+    Args:
+        registry: Every kind in every version that it is served in; a group's preferred version first.
+    """
+
+    def __init__(self, registry: tuple[ResourceType, ...]) -> None:
+        self.registry = registry
+        self.groups = tuple(dict.fromkeys((each.group, each.version) for each in registry if each.group))
+        """The named groups with their versions, in order of appearance."""
+        self._by_path = {(each.group, each.version, each.plural): each for each in registry}
+
+    def find(self, group: str, version: str, plural: str) -> ResourceType | None:
+        """The resource of that path, if there is one."""
+        return self._by_path.get((group, version, plural))
+
+    def versions(self, group: str) -> list[str]:
+        """The versions of a named group, the preferred one first."""
+        return [version for name, version in self.groups if name == group]
+
+    def of(self, group: str, version: str) -> tuple[ResourceType, ...]:
+        """The kinds of one version of a group."""
+        return tuple(each for each in self.registry if (each.group, each.version) == (group, version))
+
+
+@functools.cache
+def catalogue(mesh: str = "none") -> Catalogue:
+    """The kinds of a lab with this mesh."""
+    if mesh == "none":
+        return Catalogue(REGISTRY)
+    from clusters.lab.api import mesh_kinds  # a lab without a mesh pays nothing for it
+
+    return Catalogue((*REGISTRY, *mesh_kinds.REGISTRY))

@@ -1,6 +1,6 @@
 """One HTTP request: who asks, for which resource, by which verb; and the answer with its status and warnings.
 
-What belongs here: paths, query parameters, content types, bodies. What does not: what a verb does
+What belongs here: query parameters, content types, bodies. What does not: paths (`call`), what a verb does
 (`operations`, `deletion`).
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -26,6 +25,7 @@ from clusters.lab.api import (
     tokens,
     watch,
 )
+from clusters.lab.api.call import Call, page, parse
 from clusters.lab.api.operations import Operations, WriteOptions
 from clusters.lab.api.resources import ResourceType
 from clusters.lab.api.schema import Decoder, parse_json
@@ -33,7 +33,6 @@ from clusters.lab.api.status import (
     Causes,
     StatusError,
     bad_request,
-    expired,
     invalid,
     method_not_allowed,
     no_such_path,
@@ -49,36 +48,11 @@ MAX_BODY = 3 * 1024 * 1024
 """Bytes of a request's body, as the real server takes them."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Call:
-    """One request, taken apart.
-
-    Attributes:
-        verb: As authorization knows it: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`
-            or `deletecollection`.
-        warnings: Lines for the answer's `Warning` headers.
-    """
-
-    request: web.BaseRequest
-    user: auth.User
-    resource: ResourceType
-    verb: str
-    namespace: str = ""
-    name: str = ""
-    subresource: str = ""
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def query(self) -> dict[str, str]:
-        """The query's parameters, the last of each name."""
-        return dict(self.request.query)
-
-
 class Rest:
     """Answers requests over one set of objects."""
 
-    def __init__(self, operations: Operations, authority: Authority) -> None:
-        self._operations, self._authority = operations, authority
+    def __init__(self, operations: Operations, authority: Authority, catalogue: resources.Catalogue) -> None:
+        self._operations, self._authority, self._catalogue = operations, authority, catalogue
         self._backend = proxy.Backend(operations, authority.node_token)
 
     async def close(self) -> None:
@@ -101,12 +75,12 @@ class Rest:
             return discovery.open_path(path)
         user = auth.authenticate(self._authority, request.headers.get("Authorization", ""))
         if path.startswith("/openapi/"):
-            return openapi.answer(request)
+            return openapi.answer(request, self._catalogue)
         steps = [step for step in path.split("/") if step]
-        found = discovery.answer(request, steps)
+        found = discovery.answer(request, steps, self._catalogue)
         if found is not None:
             return found
-        call = _call(request, user, steps, warnings)
+        call = parse(request, user, steps, warnings, self._catalogue)
         auth.authorize(user, call.verb, call.resource, call.namespace, call.name, call.subresource)
         return await self._dispatch(call)
 
@@ -158,7 +132,7 @@ class Rest:
 
     async def _get(self, call: Call) -> web.StreamResponse:
         entry = self._operations.get(call.resource, call.namespace, call.name)
-        return _shaped(call, entry.object, entry.encoded)
+        return _shaped(call, entry.object, call.shown(entry))
 
     def _select(self, call: Call) -> tuple[list[Entry], str]:
         """The entries that a list or deletecollection means, and the token for the next page."""
@@ -168,7 +142,7 @@ class Rest:
             entries = [each for each in entries if matches(each.object)]
         after, limit = call.query.get("continue", ""), call.query.get("limit", "")
         if after:
-            place = _page(after, self._operations.store.floor)
+            place = page(after, self._operations.store.floor)
             entries = [each for each in entries if (each.namespace, each.name) > place]
         if limit.isdigit() and 0 < int(limit) < len(entries):
             entries = entries[: int(limit)]
@@ -185,19 +159,21 @@ class Rest:
         if wanted:
             objects = [each.object for each in entries]
             return _json_response(tables.shape(wanted, call.resource, objects, meta, call.query))
-        prefix = len(b"{") + len(_head(call.resource))
-        items = b",".join(b"{" + each.encoded[prefix:] for each in entries)
-        kind = f"{call.resource.kind}List"
-        head = f'{{"kind":"{kind}","apiVersion":"{call.resource.api_version}","metadata":{json.dumps(meta)},"items":['
+        items = b",".join(call.item(each) for each in entries)
+        kind, version = f"{call.resource.kind}List", call.served or call.resource.api_version
+        head = f'{{"kind":"{kind}","apiVersion":"{version}","metadata":{json.dumps(meta)},"items":['
         return web.Response(body=head.encode() + items + b"]}", content_type=_JSON)
 
     async def _watch(self, call: Call) -> web.StreamResponse:
-        return await watch.serve(call.request, self._operations.store, call.resource, call.namespace, call.name)
+        return await watch.serve(call, self._operations.store)
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
     async def _create(self, call: Call) -> web.StreamResponse:
         options, body = _options(call), await _body(call)
+        if call.resource == resources.TOKEN_REVIEWS:
+            asked = tokens.token_review(self._operations, self._authority, body, options)
+            return _written(call, asked, options, 201)
         if call.resource == resources.ACCESS_REVIEWS or call.resource == resources.SELF_REVIEWS:
             return _written(
                 call, tokens.review(self._operations, call.resource, call.user, body, options), options, 201
@@ -215,8 +191,9 @@ class Rest:
         if content_type == patch.APPLY_PATCH:
             text = "the lab does not do server-side apply (application/apply-patch+yaml); use client-side apply"
             raise unsupported_media_type(text)
-        if content_type not in patch.CONTENT_TYPES:
-            known = ", ".join(patch.CONTENT_TYPES)
+        accepted = patch.CUSTOM_TYPES if call.resource.custom else patch.CONTENT_TYPES
+        if content_type not in accepted:
+            known = ", ".join(accepted)
             text = f"the body of the request was in an unknown format - accepted media types include: {known}"
             raise unsupported_media_type(text)
         options, body = _options(call), await _body(call)
@@ -242,77 +219,6 @@ class Rest:
         return _written(call, body, options)
 
 
-def _head(resource: ResourceType) -> bytes:
-    return f'"kind":"{resource.kind}","apiVersion":"{resource.api_version}",'.encode()
-
-
-def _page(token: str, floor: int) -> tuple[str, str]:
-    try:
-        revision, namespace, name = json.loads(token)
-    except (ValueError, TypeError):
-        raise bad_request("continue key is not valid: it was not made by this server") from None
-    if not isinstance(revision, int) or revision < floor:
-        raise expired("The provided continue parameter is too old to display a consistent list result.")
-    return str(namespace), str(name)
-
-
-def _call(request: web.BaseRequest, user: auth.User, steps: list[str], warnings: list[str]) -> Call:
-    """The call that a path and a method mean.
-
-    Raises:
-        StatusError: 404; no such resource.
-    """
-    if steps[:1] == ["api"]:
-        group, version, rest = "", steps[1], steps[2:]
-    elif steps[:1] == ["apis"] and len(steps) > 2:
-        group, version, rest = steps[1], steps[2], steps[3:]
-    else:
-        raise no_such_path()
-    namespace = ""
-    watching = rest[:1] == ["watch"]
-    rest = rest[1:] if watching else rest
-    if rest[:1] == ["namespaces"] and len(rest) > 2 and rest[2] not in {"status", "finalize"}:
-        namespace, rest = rest[1], rest[2:]
-    resource = resources.BY_PATH.get((group, version, rest[0])) if rest else None
-    if rest == ["bindings"] and namespace and not group and request.method == "POST":
-        return Call(
-            request=request,
-            user=user,
-            resource=resources.PODS,
-            verb="create",
-            namespace=namespace,
-            subresource="binding",
-            warnings=warnings,
-        )
-    if resource is None or len(rest) > 3 or (namespace and not resource.namespaced):
-        raise no_such_path()
-    name, subresource = (rest[1:2] or [""])[0], (rest[2:3] or [""])[0]
-    if resource.namespaced and not namespace and (name or request.method == "POST"):
-        raise no_such_path()
-    query = request.query
-    watching = watching or query.get("watch", "").lower() in {"1", "true"}
-    verb = {
-        "GET": "watch" if watching and not subresource else "get" if name else "list",
-        "HEAD": "get" if name else "list",
-        "POST": "create",
-        "PUT": "update",
-        "PATCH": "patch",
-        "DELETE": "delete" if name else "deletecollection",
-    }.get(request.method, "")
-    if not verb or (verb in {"update", "patch"} and not name) or (verb == "create" and name and not subresource):
-        raise method_not_allowed()
-    return Call(
-        request=request,
-        user=user,
-        resource=resource,
-        verb=verb,
-        namespace=namespace,
-        name=name,
-        subresource=subresource,
-        warnings=warnings,
-    )
-
-
 def _options(call: Call) -> WriteOptions:
     query = call.query
     dry_run, validation = query.get("dryRun", ""), query.get("fieldValidation", "") or "Warn"
@@ -336,7 +242,7 @@ async def _body(call: Call) -> Any:
         import yaml  # a tenth of the server's start, and hardly anybody sends YAML
 
         try:
-            return yaml.safe_load(text)
+            return call.to_stored(yaml.safe_load(text))
         except yaml.YAMLError as error:
             raise bad_request(f"the body of the request is not YAML: {str(error).splitlines()[0]}") from None
     if kind == protobuf.CONTENT_TYPE:
@@ -346,7 +252,7 @@ async def _body(call: Call) -> Any:
         raise unsupported_media_type(
             f"the body of the request was in an unknown format - accepted media types include: {known}"
         )
-    return parse_json(text)
+    return call.to_stored(parse_json(text))
 
 
 async def _delete_options(call: Call) -> tuple[Object, WriteOptions]:
@@ -380,7 +286,7 @@ def _shaped(call: Call, obj: Object, encoded: bytes | None = None, code: int = 2
         return _json_response(tables.shape(wanted, call.resource, [obj], meta, call.query, single=True), code)
     if encoded is not None:
         return web.Response(body=encoded, status=code, content_type=_JSON)
-    return _json_response(obj, code)
+    return _json_response(call.to_served(obj), code)
 
 
 def _written(call: Call, obj: Object, options: WriteOptions, code: int = 200) -> web.StreamResponse:

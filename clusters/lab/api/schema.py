@@ -136,6 +136,14 @@ class Decoder:
         """
         return self._struct(self.kind, body, "", "")
 
+    def metadata(self, body: object) -> Object:
+        """The `metadata` of an object whose other fields are somebody else's to read.
+
+        Raises:
+            StatusError: 400; a value is of another type than its field.
+        """
+        return self._struct("ObjectMeta", {} if body is None else body, "metadata.", "metadata")
+
     def _wrong(self, value: object, owner: str, plain: str, wanted: str) -> Exception:
         got = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
         what = next((name for kind, name in got.items() if isinstance(value, kind)), "value")

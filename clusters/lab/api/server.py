@@ -13,6 +13,7 @@ from aiohttp.http import RawRequestMessage
 
 from clusters.lab.api.bootstrap import bootstrap
 from clusters.lab.api.operations import Operations
+from clusters.lab.api.resources import catalogue
 from clusters.lab.api.rest import MAX_BODY, Rest
 from clusters.lab.api.store import KEEP, Store
 from clusters.lab.options import LabOptions
@@ -36,9 +37,9 @@ async def serve(
         keep: How many changes the log keeps for watchers that come back.
     """
     store = Store(_database(options), keep=keep)
-    operations = Operations(store)
+    operations = Operations(store, mesh=options.mesh)
     bootstrap(operations)
-    rest = Rest(operations, authority)
+    rest = Rest(operations, authority, catalogue(options.mesh))
     server = web.Server(rest.handle, request_factory=_request, access_log=None, keepalive_timeout=3600)
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_GOODBYE)
     await runner.setup()

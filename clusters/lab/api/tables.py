@@ -6,6 +6,7 @@ What belongs here: columns and how a cell is counted. What does not: the objects
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -237,6 +238,24 @@ _TABLES: dict[str, tuple[tuple[Column, ...], Callable[[Object], Cells]]] = {
 _DEFAULT = (_columns("Name Age"), _plain)
 
 
+def _custom(resource: ResourceType) -> tuple[tuple[Column, ...], Callable[[Object], Cells]]:
+    """What a CustomResourceDefinition asks to be shown: values by path, whatever is no text as JSON."""
+
+    def cell(obj: Object, path: str) -> str:
+        value: Any = obj
+        for step in path.split("."):
+            value = value.get(step, "") if isinstance(value, dict) else ""
+        return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+    names = " ".join(name for name, _ in resource.columns)
+    paths = [path for _, path in resource.columns]
+    return _columns(f"Name {names} Age"), lambda obj: [
+        obj["metadata"]["name"],
+        *(cell(obj, path) for path in paths),
+        _age(obj),
+    ]
+
+
 def wanted(accept: str) -> str:
     """What an `Accept` header prefers over plain objects: `Table`, `PartialObjectMetadata…`, or nothing."""
     for part in accept.split(","):
@@ -268,7 +287,7 @@ def shape(
             return _meta_only(objects[0])
         items = [{"metadata": each["metadata"]} for each in objects]
         return {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "items": items}
-    columns, cells = _TABLES.get(resource.kind, _DEFAULT)
+    columns, cells = _custom(resource) if resource.custom else _TABLES.get(resource.kind, _DEFAULT)
     include = query.get("includeObject", "Metadata")
     rows: list[Object] = []
     for each in objects:

@@ -48,6 +48,10 @@ def validate(resource: ResourceType, obj: Object, before: Object | None, causes:
                 causes.invalid(
                     "spec.leaseDurationSeconds", obj["spec"]["leaseDurationSeconds"], "must be greater than 0"
                 )
+        case "MutatingWebhookConfiguration":
+            from clusters.lab.api import validation_mesh  # a lab without a mesh pays nothing for it
+
+            validation_mesh.webhooks(obj, causes)
         case "Event":
             _event(obj, causes)
         case _:

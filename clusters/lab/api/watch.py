@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from clusters.lab.api import selectors, tables
+from clusters.lab.api.call import Call
 from clusters.lab.api.resources import ResourceType
 from clusters.lab.api.status import StatusError, bad_request, expired
 from clusters.lab.api.store import Change, CompactedError, Entry, Store
@@ -42,12 +43,10 @@ def predicate(resource: ResourceType, query: dict[str, str], name: str = "") -> 
 class _Stream:
     """One watcher: turns changes into lines, as they are or as Tables."""
 
-    def __init__(
-        self, request: web.BaseRequest, resource: ResourceType, namespace: str, matches: selectors.Predicate | None
-    ) -> None:
-        self._wanted = tables.wanted(request.headers.get("Accept", ""))
-        self._query = dict(request.query)
-        self._resource, self._namespace, self._matches = resource, namespace, matches
+    def __init__(self, call: Call, matches: selectors.Predicate | None) -> None:
+        self._wanted = tables.wanted(call.request.headers.get("Accept", ""))
+        self._query = call.query
+        self._call, self._resource, self._namespace, self._matches = call, call.resource, call.namespace, matches
         self._columns = True
 
     def line(self, change: Change) -> bytes:
@@ -71,7 +70,7 @@ class _Stream:
 
     def event(self, kind: str, entry: Entry) -> bytes:
         """One event."""
-        body = entry.encoded
+        body = self._call.shown(entry)
         if self._wanted:
             meta = {"resourceVersion": str(entry.revision)}
             shaped = tables.shape(self._wanted, self._resource, [entry.object], meta, self._query, single=True)
@@ -86,7 +85,8 @@ class _Stream:
         meta: Object = {"resourceVersion": str(revision), "creationTimestamp": None}
         if initial:
             meta["annotations"] = {"k8s.io/initial-events-end": "true"}
-        obj: Object = {"kind": self._resource.kind, "apiVersion": self._resource.api_version, "metadata": meta}
+        version = self._call.served or self._resource.api_version
+        obj: Object = {"kind": self._resource.kind, "apiVersion": version, "metadata": meta}
         if self._wanted == "Table":
             about = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta}
             rows = [{"cells": [], "object": about}]
@@ -124,20 +124,18 @@ def _start(store: Store, resource: ResourceType, stream: _Stream, query: dict[st
         raise expired(f"too old resource version: {since} ({store.floor})") from None
 
 
-async def serve(
-    request: web.BaseRequest, store: Store, resource: ResourceType, namespace: str, name: str
-) -> web.StreamResponse:
+async def serve(call: Call, store: Store) -> web.StreamResponse:
     """Stream events until the client leaves or the time that it named is over.
 
     Raises:
         StatusError: A selector or parameter cannot be read.
     """
-    query = dict(request.query)
+    request, resource, query = call.request, call.resource, call.query
     if query.get("sendInitialEvents") and query.get("resourceVersionMatch") != "NotOlderThan":
         raise bad_request(
             "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
         )
-    stream = _Stream(request, resource, namespace, predicate(resource, query, name))
+    stream = _Stream(call, predicate(resource, query, call.name))
     seconds = query.get("timeoutSeconds", "")
     lifetime = int(seconds) if seconds.isdigit() and int(seconds) else _LONGEST
     changes: asyncio.Queue[Change | None] = asyncio.Queue()

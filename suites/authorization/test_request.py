@@ -122,6 +122,7 @@ def test_path_suffix(mesh: Meshes, matrix: MatrixAsker) -> None:
         caller  GET  server:8080/info?x=1       .
         caller  GET  server:8080/info/          forbidden
         caller  GET  server:8080/infos          forbidden
+        caller  GET  server:8080/myinfo         forbidden
         caller  GET  server:8080/admin?x=/info  forbidden
     """)
 
@@ -285,10 +286,11 @@ def test_not_header(mesh: Meshes, matrix: MatrixAsker) -> None:
     mesh(when(Condition(key="header:x-team", not_values=("red",))))
     matrix.requests(
         """
-        caller  GET  server:8080/ +red    forbidden
-        caller  GET  server:8080/ +green  .
-        caller  GET  server:8080/ +twice  .
-        caller  GET  server:8080/         .
+        caller  GET  server:8080/ +red     forbidden
+        caller  GET  server:8080/ +redder  .
+        caller  GET  server:8080/ +green   .
+        caller  GET  server:8080/ +twice   .
+        caller  GET  server:8080/          .
         """,
         TEAMS,
     )

@@ -95,7 +95,7 @@ def _filter(each: dict[str, Any]) -> Iterator[str]:
     config = each.get("typed_config") or {}
     for inner in config.get("http_filters") or []:
         yield from _filter(inner)
-    rules = config.get("rules") or {}
+    rules = (config.get("rules") or {}) if str(config.get("@type", "")).endswith(".RBAC") else {}
     for name in rules.get("policies") or {}:
         found = _RULE.search(name)
         if found:

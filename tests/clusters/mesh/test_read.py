@@ -101,8 +101,11 @@ def test_modes_are_read_from_the_chains_of_each_port() -> None:
 
 
 def test_policies_in_force_are_named_by_port() -> None:
-    rules = {"rules": {"action": "DENY", "policies": {"ns[shop]-policy[deny]-rule[0]": {}}}}
-    http = {"typed_config": {"http_filters": [{"name": "rbac", "typed_config": rules}]}}
+    policies = {"action": "DENY", "policies": {"ns[shop]-policy[deny]-rule[0]": {}}}
+    rbac = {"@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC", "rules": policies}
+    tokens = {"@type": "type.googleapis.com/…JwtAuthentication", "rules": [{"match": {"prefix": "/"}}]}
+    filters = [{"typed_config": tokens}, {"typed_config": rbac}]
+    http = {"typed_config": {"http_filters": filters}}
     dump = listeners(chain(8080, filters=[http]), chain(9090, filters=[]))
     assert list(enforced(dump, 8080)) == ["DENY shop/deny"]
     assert list(enforced(dump, 9090)) == []

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from clusters.mesh.signer import Signer
 from flows.model import Flow, Verdict, Workload
 from flows.steps import Step
 from policies.behaviour import Behaviour
@@ -201,8 +202,24 @@ class Dialect(Protocol):
         """Labels by which one pod asks for a proxy or refuses it."""
         ...
 
-    def pod_annotations(self, *, meshed: bool | None = None, form: Form | None = None) -> dict[str, str]:
-        """Annotations by which one pod asks for a proxy, refuses it, or asks for a form of it; None says nothing."""
+    def pod_annotations(
+        self,
+        *,
+        meshed: bool | None = None,
+        form: Form | None = None,
+        first: bool = False,
+        unguarded: Sequence[int] = (),
+        unrouted: Sequence[int] = (),
+        requests: Mapping[str, str] | None = None,
+    ) -> dict[str, str]:
+        """Annotations by which one pod asks for a proxy, refuses it, or says what it shall be; None says nothing.
+
+        Args:
+            first: The application starts only once its proxy works.
+            unguarded: Ports of the pod that callers reach without the pod's proxy.
+            unrouted: Ports of others that the pod calls without its own proxy.
+            requests: What the proxy asks of its node, as in a pod's spec.
+        """
         ...
 
     def disturb_injection(self, how: Disturbance) -> Callable[[], None]:
@@ -235,6 +252,18 @@ class Dialect(Protocol):
 
     def seen_identity(self, headers: Sequence[tuple[str, str]]) -> str:
         """The caller's identity in the headers that the server's application saw; empty when there is none."""
+        ...
+
+    def claim(self, identity: str) -> tuple[tuple[str, str], ...]:
+        """Headers by which an impostor would pretend to be this identity."""
+        ...
+
+    def certificates(self, lifetime: float) -> dict[str, str]:
+        """Annotations of a pod whose proxy asks for certificates that live no longer than these seconds."""
+        ...
+
+    def signer(self) -> Signer:
+        """The mesh's certificate authority, with its key: only where cluster-wide writes are allowed too."""
         ...
 
     def explain(self, flow: Flow, verdict: Verdict, place: Place) -> list[Step]:

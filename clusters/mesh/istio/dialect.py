@@ -5,7 +5,7 @@ What belongs here: the interface and what is asked once. What does not: how each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from clusters.kube import Kube
@@ -21,8 +21,21 @@ from clusters.mesh.dialect import (
     ProxyState,
     Step,
 )
-from clusters.mesh.istio import detect, disturb, explain, injection, read, write
-from clusters.mesh.istio.words import DEFAULT, INJECT, INJECTION, NATIVE, REVISION, ROOT_NAMESPACE, TRUST_DOMAIN
+from clusters.mesh.istio import authority, detect, disturb, explain, injection, read, write
+from clusters.mesh.istio.words import (
+    CONFIG,
+    DEFAULT,
+    INJECT,
+    INJECTION,
+    NATIVE,
+    REQUESTS,
+    REVISION,
+    ROOT_NAMESPACE,
+    TRUST_DOMAIN,
+    UNGUARDED,
+    UNROUTED,
+)
+from clusters.mesh.signer import Signer
 from flows.model import Flow, Verdict, Workload
 from policies.behaviour import Behaviour
 
@@ -64,12 +77,27 @@ class Istio:
             labels[REVISION] = self._revision()
         return labels
 
-    def pod_annotations(self, *, meshed: bool | None = None, form: Form | None = None) -> dict[str, str]:
-        """Annotations by which one pod asks for a proxy, refuses it, or asks for a form of it; None says nothing."""
+    def pod_annotations(
+        self,
+        *,
+        meshed: bool | None = None,
+        form: Form | None = None,
+        first: bool = False,
+        unguarded: Sequence[int] = (),
+        unrouted: Sequence[int] = (),
+        requests: Mapping[str, str] | None = None,
+    ) -> dict[str, str]:
+        """Annotations by which one pod asks for a proxy, refuses it, or says what it shall be; None says nothing."""
         annotations = {} if meshed is None else {INJECT: str(meshed).lower()}
         if form in {"native", "container"}:
             annotations[NATIVE] = str(form == "native").lower()
-        return annotations
+        if first:
+            annotations[CONFIG] = '{"holdApplicationUntilProxyStarts": true}'
+        for name, ports in ((UNGUARDED, unguarded), (UNROUTED, unrouted)):
+            if ports:
+                annotations[name] = ",".join(str(port) for port in ports)
+        asked = requests or {}
+        return annotations | {REQUESTS[name]: asked[name] for name in REQUESTS if name in asked}
 
     def disturb_injection(self, how: Disturbance) -> Callable[[], None]:
         """Break injection for the whole cluster; returns what mends it again.
@@ -118,6 +146,23 @@ class Istio:
     def seen_identity(self, headers: Sequence[tuple[str, str]]) -> str:
         """The caller's identity in the headers that the server's application saw, as `identity` spells it."""
         return read.seen_identity(headers)
+
+    def claim(self, identity: str) -> tuple[tuple[str, str], ...]:
+        """Headers by which an impostor would pretend to be this identity."""
+        return authority.claim(identity)
+
+    def certificates(self, lifetime: float) -> dict[str, str]:
+        """Annotations of a pod whose proxy asks for certificates that live no longer than these seconds."""
+        return authority.lifetime(lifetime)
+
+    def signer(self) -> Signer:
+        """The mesh's certificate authority, with its key.
+
+        Raises:
+            HarnessError: Its key is not in the cluster, or these credentials may not read it.
+        """
+        facts = self.detect()
+        return authority.signer(self._kube, self._root, facts.trust_domain if facts else TRUST_DOMAIN)
 
     def explain(self, flow: Flow, verdict: Verdict, place: Place) -> list[Step]:
         """The mesh's part of the layered check; a question that fails becomes a step that says so."""

@@ -16,6 +16,11 @@ TAG: Final = "istio.io/tag"
 INJECT: Final = "sidecar.istio.io/inject"
 STATUS: Final = "sidecar.istio.io/status"
 NATIVE: Final = "sidecar.istio.io/nativeSidecar"
+CONFIG: Final = "proxy.istio.io/config"
+UNGUARDED: Final = "traffic.sidecar.istio.io/excludeInboundPorts"
+UNROUTED: Final = "traffic.sidecar.istio.io/excludeOutboundPorts"
+REQUESTS: Final = {"cpu": "sidecar.istio.io/proxyCPU", "memory": "sidecar.istio.io/proxyMemory"}
+"""Resource → the annotation that says how much of it the proxy requests; with any of them its limits are gone."""
 
 PROXY: Final = "istio-proxy"
 CONTROL_PLANE: Final = "app=istiod"

@@ -8,15 +8,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Final, Self
 
 import aiohttp
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON."""
+CREDENTIALS: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a pod has what its ServiceAccount is known by."""
 
 
 class ApiError(Exception):
@@ -192,6 +196,26 @@ class Client:
                                 str(event["object"].get("message", "")),
                             )
                         yield event["type"], event["object"]
+
+
+def in_cluster(program: str) -> Client:
+    """A client with what every pod has: the API's address in the environment, token and CA in the mounted Secret.
+
+    Args:
+        program: Who asks, for the message.
+
+    Raises:
+        SystemExit: Something of that is missing; the message names it.
+    """
+    try:
+        host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
+        token = (CREDENTIALS / "token").read_text(encoding="ascii").strip()
+        tls = ssl.create_default_context(cafile=str(CREDENTIALS / "ca.crt"))
+    except KeyError as error:
+        raise SystemExit(f"{program}: {error.args[0]} is not set; run this in a pod with a ServiceAccount") from None
+    except OSError as error:
+        raise SystemExit(f"{program}: {CREDENTIALS}: {error}; run this in a pod with a ServiceAccount") from None
+    return Client(f"https://{f'[{host}]' if ':' in host else host}:{port}", token, tls)
 
 
 Key = tuple[str, str]

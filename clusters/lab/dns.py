@@ -13,15 +13,12 @@ import argparse
 import asyncio
 import contextlib
 import ipaddress
-import os
 import random
 import signal
 import socket
-import ssl
 import struct
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Final, cast
 
 import dns.exception
@@ -35,7 +32,7 @@ import dns.rdatatype
 import dns.rrset
 
 from clusters.lab.addresses import CLUSTER_DOMAIN
-from clusters.lab.client import ENDPOINT_SLICES, NAMESPACES, SERVICES, Client, Informer, Object
+from clusters.lab.client import ENDPOINT_SLICES, NAMESPACES, SERVICES, Client, Informer, Object, in_cluster
 
 TTL: Final = 5
 """Seconds; CoreDNS's kubernetes plugin gives the same by default."""
@@ -45,7 +42,6 @@ READY_PORT: Final = 8181
 IDLE: Final = 10.0
 """Seconds that a TCP connection may be silent."""
 _MOST_SAID = 4096
-CREDENTIALS: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PLAIN_UDP: Final = 512
 _REVERSE: Final = ("in-addr.arpa", "ip6.arpa")
 _SOA: Final = f"ns.dns.{CLUSTER_DOMAIN}. hostmaster.{CLUSTER_DOMAIN}. 1 7200 1800 86400 {TTL}"
@@ -294,23 +290,6 @@ class _Datagrams(asyncio.DatagramProtocol):
             self._transport.sendto(reply, addr)
 
 
-def in_cluster_client() -> Client:
-    """A client with what every pod has: the API's address in the environment, token and CA in the mounted Secret.
-
-    Raises:
-        SystemExit: Something of that is missing; the message names it.
-    """
-    try:
-        host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
-        token = (CREDENTIALS / "token").read_text(encoding="ascii").strip()
-        tls = ssl.create_default_context(cafile=str(CREDENTIALS / "ca.crt"))
-    except KeyError as error:
-        raise SystemExit(f"dns: {error.args[0]} is not set; run this in a pod with a ServiceAccount") from None
-    except OSError as error:
-        raise SystemExit(f"dns: {CREDENTIALS}: {error}; run this in a pod with a ServiceAccount") from None
-    return Client(f"https://{f'[{host}]' if ':' in host else host}:{port}", token, tls)
-
-
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
@@ -348,7 +327,7 @@ def main() -> None:
     parser.add_argument("--ready-port", type=int, default=READY_PORT)
     parser.add_argument("--host", default="", help="listen on this address only")
     options = parser.parse_args()
-    asyncio.run(serve(in_cluster_client(), options.port, options.ready_port, options.host))
+    asyncio.run(serve(in_cluster("dns"), options.port, options.ready_port, options.host))
 
 
 if __name__ == "__main__":

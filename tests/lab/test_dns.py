@@ -17,8 +17,8 @@ import dns.rdatatype
 import pytest
 from aiohttp import web
 
-from clusters.lab.client import Client, Object, key
-from clusters.lab.dns import Server, Zone, answer, in_cluster_client, serve
+from clusters.lab.client import Client, Object, in_cluster, key
+from clusters.lab.dns import Server, Zone, answer, serve
 
 DEADLINE = 10.0
 
@@ -288,4 +288,4 @@ def test_serve_follows_the_api_and_ends_on_sigterm() -> None:
 def test_outside_a_pod_it_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(SystemExit, match="KUBERNETES_SERVICE_HOST is not set; run this in a pod"):
-        in_cluster_client()
+        in_cluster("dns")

@@ -45,7 +45,7 @@ async def run(client: Client, options: LabOptions, *, ca_pem: str) -> None:
                 MeshBootstrap,
             )  # a lab without a mesh pays nothing for it
 
-            group.create_task(MeshBootstrap(hub, options.mesh_revisions).run())
+            group.create_task(MeshBootstrap(hub, options.mesh_revisions, options.mutant).run())
         group.create_task(hub.run())
 
 

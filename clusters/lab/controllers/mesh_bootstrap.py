@@ -86,8 +86,8 @@ def _service(revision: str) -> Object:
     return found
 
 
-def pod(revision: str, name: str) -> Object:
-    """One istiod."""
+def pod(revision: str, name: str, mutant: str = "") -> Object:
+    """One istiod; with a mutant's name it looks for what that one breaks in a mesh."""
     env: list[Object] = [
         {"name": "REVISION", "value": revision},
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -96,6 +96,8 @@ def pod(revision: str, name: str) -> Object:
         {"name": "PILOT_ENABLE_ALPN_FILTER", "value": "false"},
         {"name": "PILOT_ENABLE_METADATA_EXCHANGE", "value": "false"},
     ]
+    if mutant:
+        env.append({"name": "EASTWEST_MUTANT", "value": mutant})
     names = {8080: "http-debug", 15012: "https-xds", 15017: "https-webhooks", 15014: "http-monitoring"}
     container: Object = {
         "name": "discovery",
@@ -128,10 +130,11 @@ class MeshBootstrap:
 
     Args:
         revisions: Of control planes besides the default one.
+        mutant: Which broken lab this is, or nothing.
     """
 
-    def __init__(self, hub: Hub, revisions: Sequence[str] = ()) -> None:
-        self._hub = hub
+    def __init__(self, hub: Hub, revisions: Sequence[str] = (), mutant: str = "") -> None:
+        self._hub, self._mutant = hub, mutant
         self._revisions = (DEFAULT, *revisions)
         self._worker = Worker("mesh-bootstrap", self._reconcile)
         self._pods: dict[str, str] = {}
@@ -170,7 +173,7 @@ class MeshBootstrap:
         plural, name = place
         if plural == PODS.plural:
             fresh = f"{service_name(name)}-{secrets.token_hex(5)}"
-            resource, body = PODS, pod(name, self._pods.setdefault(name, fresh))
+            resource, body = PODS, pod(name, self._pods.setdefault(name, fresh), self._mutant)
         else:
             resource, body = self._bodies[place]
         try:

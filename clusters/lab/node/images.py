@@ -39,6 +39,8 @@ _OWN: Final = ("eastwest/dns", "eastwest/istiod", "eastwest/proxy")
 """Images of the lab's own programs: the host's Python and this checkout or installation."""
 _AGENT: Final = '#!/bin/sh\nexec python3 -S -m clusters.lab.mesh.pilot "$@"\n'
 """`pilot-agent`; without `site` it starts 30 ms earlier, and it needs nothing but the standard library and ours."""
+_DISCOVERY: Final = '#!/bin/sh\nexec python3 -S -m clusters.lab.mesh.request "$@"\n'
+"""`pilot-discovery`, by which tools ask a control plane."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +123,10 @@ def resolve(name: str, options: LabOptions) -> Image:
         return _proxy(name, options.source)
     if own:
         libraries = [each for each in sys.path if Path(each).name in {"site-packages", "dist-packages"}]
-        return _host_python(name, [options.source, *libraries])
+        base = _host_python(name, [options.source, *libraries])
+        if own != "eastwest/istiod":
+            return base
+        return replace(base, files={**base.files, f"{_PYTHON_HOME}/pilot-discovery": _DISCOVERY})
     if bare.rpartition("/")[2] == "python":
         return _host_python(name, [])
     raise ImageError(

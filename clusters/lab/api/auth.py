@@ -117,7 +117,7 @@ def account_of(claims: Object) -> User:
 
 
 _CONTROL_PLANE = "system:serviceaccount:istio-system:istiod"
-_CONTROL_PLANE_WRITES = {"configmaps", "events", "leases", "tokenreviews", "mutatingwebhookconfigurations"}
+_CONTROL_PLANE_WRITES = {"configmaps", "events", "leases", "secrets", "tokenreviews", "mutatingwebhookconfigurations"}
 
 
 def may(user: User, verb: str, plural: str = "") -> bool:

@@ -100,12 +100,8 @@ def _http(route: Object) -> HttpRoute:
 
 
 def _percent(fault: Object | None) -> float:
-    """Everybody where none is written; a delay's whole-number `percent` counts where there is no `percentage`."""
-    if fault is None:
-        return 100.0
-    if "percentage" in fault:
-        return float(fault["percentage"].get("value", 0.0))
-    return float(fault.get("percent") or 100.0)
+    """How many of a hundred calls; none where no percentage is written."""
+    return float((fault or {}).get("percentage", {}).get("value", 0.0))
 
 
 def _match(match: Object) -> HttpMatch:

@@ -140,6 +140,7 @@ REFUSALS: Final[tuple[Refusal, ...]] = (
     Refusal("VirtualService", "spec.http[*].directResponse.body.bytes", "bodies of bytes; use string"),
     Refusal("VirtualService", "spec.http[*].fault.abort", "aborts without httpStatus", _without("httpStatus")),
     Refusal("VirtualService", "spec.http[*].fault.delay", "delays without fixedDelay", _without("fixedDelay")),
+    Refusal("VirtualService", "spec.http[*].fault.delay.percent", "delays by percent; use percentage"),
     Refusal("VirtualService", "spec.http[*].retries.backoff", "a pause between retries of one's own"),
     Refusal("VirtualService", "spec.http[*].retries.retryRemoteLocalities", "retries by locality: there is one"),
     Refusal(

@@ -58,7 +58,6 @@ _VOLUMES = ("name", "emptyDir", "configMap", "downwardAPI", "projected", "secret
 _SOURCES = ("serviceAccountToken", "configMap", "secret", "downwardAPI")
 
 REFUSALS: tuple[Refusal, ...] = (
-    Refusal("Pod", "spec.hostNetwork", "hostNetwork: every pod has a network namespace of its own"),
     Refusal("Pod", "spec.hostPID", "hostPID: the node's processes are not visible to pods"),
     Refusal("Pod", "spec.hostIPC", "hostIPC: every pod has an IPC namespace of its own"),
     Refusal("Pod", "spec.hostUsers", "hostUsers=false: the whole lab is one user namespace already", _is(False)),
@@ -90,8 +89,8 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal(
         "Pod",
         "spec.C[*].securityContext.capabilities.add",
-        "added capabilities but NET_BIND_SERVICE, which every pod's network has",
-        lambda value: isinstance(value, list) and bool(set(map(str, value)) - {"NET_BIND_SERVICE"}),
+        "added capabilities but NET_RAW, and NET_BIND_SERVICE, which every pod's network has",
+        lambda value: isinstance(value, list) and bool(set(map(str, value)) - {"NET_BIND_SERVICE", "NET_RAW"}),
     ),
     Refusal("Pod", "spec.C[*].securityContext.procMount", "other proc mounts than Default", _other_than("Default")),
     Refusal("Pod", "spec.C[*].securityContext.seLinuxOptions", "SELinux options"),

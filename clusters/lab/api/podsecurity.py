@@ -1,6 +1,6 @@
 """Pod Security admission: the namespace's `enforce` and `warn` labels, for the profiles `baseline` and `restricted`.
 
-Only rules that a pod can still break after `admission` are here: hostNetwork, hostPath and the like are refused before.
+Only rules that a pod can still break after `admission` are here: hostPID, hostPath and the like are refused before.
 Capabilities are here because of a mesh's own containers, which the lab lets have them.
 """
 
@@ -47,7 +47,8 @@ def violations(spec: Object, level: str) -> list[str]:
     found = [_capabilities(spec, level)]
     if level == "restricted":
         found = [_escalation(spec), *found, _non_root(spec), _root_user(spec)]
-    return [each for each in (*found, _seccomp(spec, level)) if each]
+    host = "host namespaces (hostNetwork=true)" if spec.get("hostNetwork") else ""
+    return [each for each in (host, *found, _seccomp(spec, level)) if each]
 
 
 def _containers(spec: Object) -> Iterator[Object]:

@@ -22,8 +22,11 @@ _HOSTS: Final = (
 
 
 def hostname(pod: Object) -> str:
-    """The pod's host name, at most 63 characters."""
-    return str(pod["spec"].get("hostname") or pod["metadata"]["name"])[:63].rstrip("-.")
+    """The pod's host name, at most 63 characters; in its node's network the node's."""
+    spec = pod["spec"]
+    if spec.get("hostNetwork"):
+        return str(spec["nodeName"])
+    return str(spec.get("hostname") or pod["metadata"]["name"])[:63].rstrip("-.")
 
 
 def resolv_conf(pod: Object) -> str:

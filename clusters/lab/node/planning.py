@@ -48,6 +48,7 @@ async def compute(context: PodContext, spec: Object, name: str, image: images.Im
         raise ConfigError("the pod's volumes are not ready")
     security = spec.get("securityContext") or {}
     read_only = bool(security.get("readOnlyRootFilesystem"))
+    adds = (security.get("capabilities") or {}).get("add") or []
     identifier = secrets.token_hex(32)
     folder = context.folder / "containers" / name / identifier[:12]
     folder.mkdir(parents=True)
@@ -62,6 +63,7 @@ async def compute(context: PodContext, spec: Object, name: str, image: images.Im
         hostname=mounts.hostname(pod),
         folder=folder,
         read_only_root=read_only,
+        raw=uid == 0 and "NET_RAW" in adds,  # as anywhere, nobody but root has what is only added
         mounts=mounts.mounts(spec, context.folder, context.volumes, variables, read_only_root=read_only),
     )
 

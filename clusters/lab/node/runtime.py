@@ -47,6 +47,7 @@ class Plan:
     Attributes:
         folder: This container's own folder (overlay, small files).
         mounts: In order; parents before children.
+        raw: Whether it may read and write packets as they are (NET_RAW).
     """
 
     identifier: str
@@ -60,6 +61,13 @@ class Plan:
     folder: Path
     read_only_root: bool = False
     mounts: Sequence[Mount] = ()
+    raw: bool = False
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Capabilities over the network alone; whoever has one is in the lab's own user namespace, as its root."""
+        marking = ("CAP_NET_ADMIN",) if self.image.marks else ()  # the one that SO_MARK needs
+        return (*marking, "CAP_NET_RAW") if self.raw else marking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +131,11 @@ def _overlay(plan: Plan) -> str:
 
 def arguments(plan: Plan) -> list[str]:
     """All of bubblewrap's arguments before the command."""
-    marks = plan.image.marks
-    result = [] if marks else ["--unshare-user", "--uid", str(plan.uid), "--gid", str(plan.gid)]
+    result = [] if plan.held else ["--unshare-user", "--uid", str(plan.uid), "--gid", str(plan.gid)]
     result += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", plan.hostname]
     result += ["--die-with-parent", "--as-pid-1", "--new-session", "--cap-drop", "ALL", "--clearenv"]
-    if marks:  # the one capability that SO_MARK needs, held over the network alone: nothing else here is a container's
-        result += ["--cap-add", "CAP_NET_ADMIN"]
+    for each in plan.held:
+        result += ["--cap-add", each]
     result += [*root_arguments(plan), "--proc", "/proc", "--dev", "/dev"]
     for mount in plan.mounts:
         result += ["--ro-bind" if mount.read_only else "--bind", mount.source, mount.target]
@@ -178,7 +185,7 @@ class Container:
             gid=plan.gid,
             environment=plan.environment,
             directory=plan.directory,
-            own_users=not plan.image.marks,
+            own_users=not plan.held,
         )
 
     @classmethod

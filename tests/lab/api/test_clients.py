@@ -52,11 +52,11 @@ def test_kubectl_creates_with_protobuf(namespace: Namespace) -> None:
 
 @needs_kubectl
 def test_kubectl_shows_refusals_in_full(namespace: Namespace) -> None:
-    text = json.dumps(pod("one", {"hostNetwork": True, "nodename": "x"}))
+    text = json.dumps(pod("one", {"hostPID": True, "nodename": "x"}))
     strict = namespace.api.kubectl("-n", namespace.name, "apply", "-f", "-", text=text)
     assert 'strict decoding error: unknown field "spec.nodename"' in strict.stderr
     loose = namespace.api.kubectl("-n", namespace.name, "apply", "--validate=false", "-f", "-", text=text)
-    assert "spec.hostNetwork: Forbidden: the lab does not do hostNetwork" in loose.stderr
+    assert "spec.hostPID: Forbidden: the lab does not do hostPID" in loose.stderr
 
 
 @needs_kubectl

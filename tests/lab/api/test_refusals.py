@@ -148,10 +148,9 @@ def test_policy_is_stored_as_kubernetes_stores_it(namespace: Namespace, written:
             id="request-above-limit",
         ),
         pytest.param(
-            {"hostNetwork": True}, {},
-            "spec.hostNetwork: Forbidden: the lab does not do hostNetwork: every pod has a network namespace "
-            "of its own",
-            id="lab-host-network",
+            {"hostIPC": True}, {},
+            "spec.hostIPC: Forbidden: the lab does not do hostIPC: every pod has an IPC namespace of its own",
+            id="lab-host-ipc",
         ),
         pytest.param(
             {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, {},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.mesh import Form
 from fixtures.trials import Trials
 
 
@@ -39,6 +40,17 @@ def test_container_form(trials: Trials, meshed_namespace: str) -> None:
     assert (found.form, found.count, found.proxy_ready) == ("container", "2/2", True)
     status = trials.pod(meshed_namespace, "beside")["status"]
     assert len(status["containerStatuses"]) == 2
+
+
+@pytest.mark.parametrize("form", ["native", "container"])
+def test_proxy_before_application(trials: Trials, meshed_namespace: str, form: Form) -> None:
+    """An application whose proxy is to work before it starts makes its very first call through it.
+
+    A native proxy always does; one beside the application only where it is asked for. Without that the application of
+    the second form starts first, and its first call is refused: nobody listens yet where its calls are sent.
+    """
+    trials.injected(meshed_namespace, f"held-{form}", annotations=trials.asks(form=form, first=form == "container"))
+    assert trials.first_call(meshed_namespace, f"held-{form}") == "went through"
 
 
 def test_opted_in(trials: Trials, naked_namespace: str) -> None:

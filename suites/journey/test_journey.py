@@ -25,6 +25,12 @@ caller      .
 """
 
 
+Pair = tuple[str, str]
+OPEN: Pair = (".", ".")
+PLAIN: Pair = ("reset", "reset")
+FORBIDDEN: Pair = ("forbidden", "reset|closed")
+
+
 @pytest.fixture(scope="module")
 def world_specs() -> Sequence[Spec]:
     """A house without a mesh; its neighbours: one with a proxy, one without."""
@@ -32,26 +38,30 @@ def world_specs() -> Sequence[Spec]:
     return (*naked, in_mesh(SCRAPER))
 
 
-def table(
-    *, caller: str = ".", peer: tuple[str, str] = (".", "."), foreign: tuple[str, str] = (".", "."), naked: str = "."
-) -> str:
-    """The matrix of a step."""
+def table(*, caller: str = ".", peer: Pair = OPEN, foreign: Pair = OPEN, naked: Pair = OPEN) -> str:
+    """The matrix of a step; each pair is what becomes of HTTP and of raw TCP."""
     return TABLE.format(
         caller=caller,
         peer=peer[0],
         peer_tcp=peer[1],
         foreign=foreign[0],
         foreign_tcp=foreign[1],
-        naked=naked,
-        naked_tcp=naked,
+        naked=naked[0],
+        naked_tcp=naked[1],
     )
 
 
 def test_journey(
-    mesh: Meshes, matrix: MatrixAsker, traffic: Traffics, caller: Actor, server: Actor, server_v2: Actor, peer: Actor
+    mesh: Meshes,
+    matrix: MatrixAsker,
+    traffic: Traffics,
+    caller: Actor,
+    server: Actor,
+    server_v2: Actor,
+    peer: Actor,
+    intruder: Actor,
 ) -> None:
     """Inject, permissive, observe, strict, deny by default, allow by identity, canary 90/10, roll back."""
-    forbidden = ("forbidden", "reset|closed")
     matrix.becomes(table())
 
     server.relabel_namespace(**mesh.dialect.namespace_labels(), **{"pod-security.kubernetes.io/enforce": None})
@@ -62,30 +72,31 @@ def test_journey(
     going = traffic(RUNNING, connections="keep-alive")
     mode = mesh(Mtls(scope=namespace(), mode=Mode.PERMISSIVE))
     matrix.becomes(table())
-    assert mesh.identity("caller") in caller.call("server:8080/http@dns").evidence.identity
+    assert caller.call("server:8080/http@dns").evidence.identity == mesh.identity("caller")
+    assert not intruder.call("server:8080/http@dns").evidence.identity
 
     mode.becomes(Mtls(scope=namespace(), mode=Mode.STRICT))
-    matrix.becomes(table(naked="reset"))
+    matrix.becomes(table(naked=PLAIN))
 
     allow = Access(
         name="allow-caller", scope=workload("server"), rules=(Rule(sources=(Source(identities=("caller",)),)),)
     )
     mesh(allow)
-    matrix.becomes(table(peer=forbidden, foreign=forbidden, naked="reset"))
+    matrix.becomes(table(peer=FORBIDDEN, foreign=FORBIDDEN, naked=PLAIN))
     denies = mesh(Access(name="allow-nothing", scope=namespace(), rules=None))
-    matrix.becomes(table(peer=forbidden, foreign=forbidden, naked="reset"))
+    matrix.becomes(table(peer=FORBIDDEN, foreign=FORBIDDEN, naked=PLAIN))
 
     route = mesh(split("server", v1=100, v2=0))
-    matrix.becomes(table(caller="=v1", peer=forbidden, foreign=forbidden, naked="reset"))
+    matrix.becomes(table(caller="=v1", peer=FORBIDDEN, foreign=FORBIDDEN, naked=PLAIN))
     route.becomes(split("server", v1=90, v2=10))
-    matrix.becomes(table(peer=forbidden, foreign=forbidden, naked="reset"))
+    matrix.becomes(table(peer=FORBIDDEN, foreign=FORBIDDEN, naked=PLAIN))
     going.more()
     caller.splits("server:8080/http@dns", {"v1": 90, "v2": 10})
 
     route.becomes(split("server", v1=100, v2=0))
-    matrix.becomes(table(caller="=v1", peer=forbidden, foreign=forbidden, naked="reset"))
+    matrix.becomes(table(caller="=v1", peer=FORBIDDEN, foreign=FORBIDDEN, naked=PLAIN))
     denies.delete()
     mode.becomes(Mtls(scope=namespace(), mode=Mode.PERMISSIVE))
-    matrix.becomes(table(caller="=v1", peer=forbidden, foreign=forbidden, naked="forbidden"))
+    matrix.becomes(table(caller="=v1", peer=FORBIDDEN, foreign=FORBIDDEN, naked=FORBIDDEN))
     going.more()
     going.ends()

@@ -1,4 +1,4 @@
-"""NetworkPolicy, mutual TLS and authorization at once: which layer decided, and what each of them alone keeps closed."""
+"""NetworkPolicy, mutual TLS and authorization at once: which layer decided, and what each alone keeps closed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import pytest
 from fixtures.asking import MatrixAsker
 from fixtures.mesh import Access, Applied, Meshes, Mode, Mtls, Operation, Rule, Source, workload
 from fixtures.policy import Policies, Policy
-from fixtures.workloads import MESH_WORLD, PEER, Spec, in_mesh
+from fixtures.workloads import MESH_WORLD, STRAY, Spec
 
-STRAY = in_mesh(PEER, name="stray", meshed=False, labels={"app": "stray", "role": "client"})
-"""A workload of the house that has no proxy."""
 REQUESTS = """
     caller    GET  server:8080/       {caller}
     peer      GET  server:8080/       {peer}

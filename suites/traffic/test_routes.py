@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.mesh import Backend, HttpRoute, Meshes, RequestMatch, Routing, Text
+from fixtures.table import Column, Headers
 from fixtures.workloads import MESH_WORLD, SERVER_V2, Spec
+from flows.model import Path, Protocol
 
 TO_V1 = HttpRoute(backends=(Backend(version="v1"),))
 HEADERS = {
@@ -28,6 +31,11 @@ def world_specs() -> Sequence[Spec]:
 def to_v2(*matches: RequestMatch) -> Routing:
     """What matches goes to v2, everything else to v1."""
     return Routing(service="server", routes=(HttpRoute(matches=matches, backends=(Backend(version="v2"),)), TO_V1))
+
+
+def to(path: str, headers: Headers = ()) -> Column:
+    """One request to the server by its name."""
+    return Column(name="server", port=8080, protocol=Protocol.HTTP, path=Path.DNS, url_path=path, headers=headers)
 
 
 def test_header(mesh: Meshes, matrix: MatrixAsker) -> None:
@@ -134,7 +142,61 @@ def test_empty_subset(mesh: Meshes, matrix: MatrixAsker) -> None:
         caller  GET  server:8080/    =v1
         caller  GET  server:8080/v9  unavailable
     """)
-    assert any(entry.flags == "UH" and entry.status == 503 for entry in mesh.log("caller", "/v9"))
+    assert any(entry.flags == "UH" and entry.status == 503 for entry in mesh.logged("caller", "/v9"))
+
+
+def test_rewrite(mesh: Meshes, matrix: MatrixAsker, caller: Actor) -> None:
+    """A matched prefix is replaced before the server sees the request; other paths arrive as they were sent."""
+    old = HttpRoute(
+        matches=(RequestMatch(path=Text(prefix="/old/")),),
+        rewrite_path="/new/",
+        rewrite_host="renamed",
+        backends=(Backend(version="v2"),),
+    )
+    mesh(Routing(service="server", routes=(old, TO_V1)))
+    matrix.requests("""
+        caller  GET  server:8080/old/x  =v2
+        caller  GET  server:8080/       =v1
+    """)
+    moved, left = caller.ask(to("/old/x")).evidence, caller.ask(to("/elsewhere")).evidence
+    assert (moved.request_path, dict(moved.request_headers)["host"]) == ("/new/x", "renamed")
+    assert (left.request_path, dict(left.request_headers)["host"].partition(".")[0]) == ("/elsewhere", "server")
+
+
+def test_redirect(mesh: Meshes, matrix: MatrixAsker, caller: Actor, server: Actor) -> None:
+    """A redirect is the caller's proxy's own answer: status and place as the route says, and no server hears of it."""
+    gone = HttpRoute(matches=(RequestMatch(path=Text(exact="/gone")),), redirect=("/here", "elsewhere.example", 302))
+    mesh(Routing(service="server", routes=(gone, TO_V1)))
+    matrix.requests("""
+        caller  GET  server:8080/      =v1
+        caller  GET  server:8080/gone  #
+    """)
+    verdict = caller.ask(to("/gone"))
+    assert verdict.evidence.http_status == 302
+    assert dict(verdict.evidence.http_headers)["location"] == "http://elsewhere.example/here"
+    assert not server.heard(verdict.nonce)
+
+
+def test_headers(mesh: Meshes, matrix: MatrixAsker, caller: Actor) -> None:
+    """A route sets and removes headers of requests before the server sees them, and adds some to its answers."""
+    changed = HttpRoute(
+        matches=(RequestMatch(path=Text(prefix="/changed")),),
+        backends=(Backend(version="v2"),),
+        set_request=(("x-set", "by the route"),),
+        remove_request=("x-secret",),
+        add_response=(("x-added", "to the answer"),),
+    )
+    mesh(Routing(service="server", routes=(changed, TO_V1)))
+    matrix.requests("""
+        caller  GET  server:8080/changed  =v2
+        caller  GET  server:8080/         =v1
+    """)
+    sent = (("x-set", "by the caller"), ("x-secret", "told"))
+    seen = {path: caller.ask(to(path, sent)).evidence for path in ("/changed", "/")}
+    there = {path: dict(each.request_headers) for path, each in seen.items()}
+    assert (there["/changed"]["x-set"], there["/changed"].get("x-secret")) == ("by the route", None)
+    assert (there["/"]["x-set"], there["/"].get("x-secret")) == ("by the caller", "told")
+    assert [dict(seen[path].http_headers).get("x-added") for path in seen] == ["to the answer", None]
 
 
 def test_abort(mesh: Meshes, matrix: MatrixAsker) -> None:

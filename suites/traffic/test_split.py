@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
-from fixtures.mesh import Meshes, split
+from fixtures.mesh import Backend, Meshes, Routing, split
 from fixtures.workloads import MESH_WORLD, SERVER_V2, Spec
 from flows.questions import Connections
 
@@ -34,6 +34,24 @@ def test_split(
     mesh(split("server", v1=v1, v2=v2))
     matrix.becomes(CONVERGED)
     caller.splits("server:8080/http@dns", {"v1": v1, "v2": v2}, connections=connections)
+
+
+def test_weights_are_shares(mesh: Meshes, matrix: MatrixAsker, caller: Actor) -> None:
+    """Weights that do not add up to 100 are shares of their sum; zero for a version that nobody has costs nobody."""
+    mesh(split("server", v1=3, v2=1, v9=0))
+    matrix.becomes(CONVERGED)
+    caller.splits("server:8080/http@dns", {"v1": 3, "v2": 1})
+
+
+def test_connections(mesh: Meshes, matrix: MatrixAsker, caller: Actor) -> None:
+    """Raw TCP is spread too, connection by connection."""
+    backends = (Backend(version="v1", weight=80), Backend(version="v2", weight=20))
+    mesh(Routing(service="server", tcp=backends))
+    matrix.becomes("""
+                server:9090@dns
+    caller      .
+    """)
+    caller.splits("server:9090@dns", {"v1": 80, "v2": 20})
 
 
 def test_all_to_one(mesh: Meshes, matrix: MatrixAsker, caller: Actor) -> None:

@@ -1,0 +1,105 @@
+"""What a policy forgets, named as the cause: names, the Kubernetes API, the mesh's control plane.
+
+The ports of probes are not among it: policies let a node in to its own pods, and a proxy changes nothing about that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from fixtures.actor import Actor
+from fixtures.asking import MatrixAsker
+from fixtures.policy import Policies
+from fixtures.workloads import CALLER, PEER, SERVER, STRAY, Spec, in_mesh
+from flows.errors import InconclusiveError, PreparationError
+from suites.network.manifests import DNS, labelled, network_policy, pods
+
+TO_SERVER = {"to": [pods(app="server")]}
+CLIENTS = labelled(role="client")
+PEERS = labelled(app="peer")
+PATIENCE = 12.0
+"""Seconds in which a proxy that reaches its control plane is ready, with room for a busy machine."""
+PROBED_WITHIN = 5.0
+"""Seconds in which a pod that is probed every second is surely probed."""
+
+
+@pytest.fixture(scope="module")
+def world_specs() -> Sequence[Spec]:
+    """A server and three that call it, one of them without a proxy."""
+    return (in_mesh(CALLER), in_mesh(SERVER), in_mesh(PEER), STRAY)
+
+
+def test_names(policy: Policies, matrix: MatrixAsker, caller: Actor, stray: Actor) -> None:
+    """Egress to the server alone: its name does not resolve, and the policy is blamed, with a proxy or without one."""
+    policy(network_policy("to-server", selects=CLIENTS, types=["Egress"], egress=[TO_SERVER]))
+    matrix.becomes("""
+                server:8080/http  server:8080/http@dns
+    caller      .                 dns-error
+    stray       .                 dns-error
+    """)
+    assert caller.blames("server:8080/http@dns") == "to-server forgets DNS"
+    assert stray.blames("server:8080/http@dns") == "to-server forgets DNS"
+
+
+def test_kubernetes_api(policy: Policies, matrix: MatrixAsker, caller: Actor, stray: Actor) -> None:
+    """Egress to the server and to DNS: the Kubernetes API is closed, and the policy is blamed."""
+    policy(network_policy("to-server", selects=CLIENTS, types=["Egress"], egress=[TO_SERVER, DNS]))
+    matrix.becomes("""
+                server:8080/http@dns  kubernetes:443@service-ip
+    caller      .                     X
+    stray       .                     X
+    peer        .                     .
+    """)
+    assert caller.blames("kubernetes:443@service-ip") == "to-server forgets the Kubernetes API"
+    assert stray.blames("kubernetes:443@service-ip") == "to-server forgets the Kubernetes API"
+
+
+def test_control_plane(policy: Policies, matrix: MatrixAsker, peer: Actor) -> None:
+    """A pod whose policy lets it out to its server and to DNS, but not to the mesh's control plane.
+
+    The one that runs goes on, for the stream that its proxy has is let be. A new one never becomes ready, and the
+    policy is named in the first line. The one that waited is ready once the policy is gone.
+    """
+    forgets = policy(network_policy("to-server", selects=PEERS, types=["Egress"], egress=[TO_SERVER, DNS]))
+    matrix.becomes("""
+                server:8080/http@dns  caller:8080/http@dns
+    peer        .                     X
+    stray       .                     .
+    """)
+    peer.restart(PATIENCE)
+    with pytest.raises(PreparationError, match="peer is not ready: to-server forgets the control plane"):
+        matrix.becomes("""
+                    server:8080/http@dns
+        stray       .
+        """)
+    forgets.delete()
+    peer.restart()
+    matrix.becomes("""
+                server:8080/http@dns  caller:8080/http@dns
+    peer        .                     .
+    stray       .                     .
+    """)
+
+
+def test_first_line(policy: Policies, matrix: MatrixAsker) -> None:
+    """A matrix that expects an answer has the forgetful policy in its first line, and is no verdict on the mesh."""
+    policy(network_policy("to-server", selects=CLIENTS, types=["Egress"], egress=[TO_SERVER]))
+    with pytest.raises(InconclusiveError, match=r"^caller → server:8080/http by dns: .*to-server forgets DNS"):
+        matrix.becomes("""
+                    server:8080/http@dns
+        caller      .
+        """)
+
+
+def test_probes_are_let_in(policy: Policies, matrix: MatrixAsker, server: Actor) -> None:
+    """Ingress for one port and one caller forgets nothing: a node's probes of a meshed pod get in none the less."""
+    ingress = [{"from": [pods(app="caller")], "ports": [{"port": 8080}]}]
+    policy(network_policy("caller-only", selects=labelled(app="server"), types=["Ingress"], ingress=ingress))
+    matrix.becomes("""
+                server:8080/http@dns  server:8081/http@dns
+    caller      .                     X
+    stray       X                     X
+    """)
+    assert server.probed(PROBED_WITHIN), "server: expected to be probed by its node, but nothing gets in"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from clusters.lab.client import (
     AUTHORIZATION_POLICIES,
@@ -69,7 +69,8 @@ class Registry:
         self._built: dict[Key, tuple[reading.Age, Service]] = {}
         self._entries: dict[Key, tuple[tuple[reading.Age, Service], ...]] = {}
         self._stale: set[Key] = set()
-        self._mesh: Mesh | None = Mesh()
+        self._last = Mesh()
+        self._mesh: Mesh | None = self._last
 
     @property
     def synced(self) -> bool:
@@ -88,8 +89,9 @@ class Registry:
             entries = (each for found in self._entries.values() for each in found)
             services = sorted((*self._built.values(), *entries), key=lambda each: each[0])
             found = {name: _in_order(self._resources[kind].values()) for kind, name in FIELDS.items()}
-            # `reading.resource` gives every kind's own type.
-            self._mesh = Mesh(services=tuple(each for _, each in services), **cast("dict[str, tuple[()]]", found))
+            parts: dict[str, tuple[Any, ...]] = {"services": tuple(each for _, each in services), **found}
+            self._mesh = Mesh(**{name: _kept(getattr(self._last, name), part) for name, part in parts.items()})
+            self._last = self._mesh
         return self._mesh
 
     def proxy(self, namespace: str, pod: str) -> Proxy | None:
@@ -189,3 +191,9 @@ class Registry:
 
 def _in_order(found: Iterable[Resource]) -> tuple[Resource, ...]:
     return tuple(sorted(found, key=lambda each: (each.meta.created, each.meta.name, each.meta.namespace)))
+
+
+def _kept(before: tuple[Any, ...], now: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The former tuple where the same objects are in it."""
+    same = len(before) == len(now) and all(a is b for a, b in zip(before, now, strict=True))
+    return before if same else now

@@ -1,0 +1,354 @@
+"""Sessions with agents over real TLS: who is let in, what is sent when, what is known of what they acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+from clusters.lab.client import AUTHORIZATION_POLICIES
+from clusters.lab.mesh.ca import Authority
+from clusters.lab.mesh.model import Json, Mesh, Proxy
+from clusters.lab.mesh.mutation import SOUND, Delivery, Fault, Terms
+from clusters.lab.mesh.session import LIFE, Plane
+from clusters.lab.mesh.sessions import RefusedError, Sessions, Who
+from flows.errors import HarnessError
+from tests.lab.mesh.objects import Watched, endpoint, endpoint_slice, pod, resource, service
+
+NAME = "istiod.istio-system.svc"
+DEADLINE = 10.0
+TURNS = 200_000
+"""Of the event loop, which is some seconds."""
+TOKENS = {
+    "server": Who(namespace="shop", account="server", pod="server"),
+    "caller": Who(namespace="shop", account="caller", pod="caller"),
+    "unbound": Who(namespace="shop", account="caller"),
+}
+DENY = resource("rule", action="DENY", rules=[{}])
+
+
+class Agent:
+    """An agent's side of a session."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def say(self, **message: Any) -> None:
+        self._writer.write(json.dumps(message).encode() + b"\n")
+        await self._writer.drain()
+
+    async def hello(self, name: str, token: str = "", **other: Any) -> None:
+        told = {"op": "hello", "protocol": 1, "token": token or name, "namespace": "shop", "pod": name}
+        await self.say(**(told | {"address": "10.244.0.5", "version": "1.40.0"} | other))
+
+    async def hear(self, kind: str = "") -> Json:
+        """The next message, of this kind; whatever else comes first is passed over."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                line = await self._reader.readline()
+                if not line:
+                    return {"op": "the end"}
+                message: Json = json.loads(line)
+                if kind in {"", message["op"]}:
+                    return message
+
+    async def taken(self) -> Json:
+        """The next push, acknowledged."""
+        push = await self.hear("push")
+        await self.say(op="ack", version=push["version"])
+        return push
+
+    def leave(self) -> None:
+        self._writer.close()
+
+
+class Here(Watched):
+    """A control plane of the shop with a server and a caller."""
+
+    def __init__(self, fault: Fault = SOUND, life: float = LIFE) -> None:
+        super().__init__()
+        self.sessions: Sessions | None = None
+        self.registry.pod_told("ADDED", pod("server", "10.244.0.5"))
+        self.registry.pod_told("ADDED", pod("caller", "10.244.0.6"))
+        self.registry.service_told("ADDED", service("server"))
+        self.registry.slice_told("ADDED", endpoint_slice("server", endpoint("10.244.0.5", "server")))
+        self.authority = Authority.fresh()
+        self.plane = Plane(self.registry, self.authority, self.said.append, fault=fault, life=life)
+        self._agents: list[Agent] = []
+
+    def _changed(self) -> None:
+        super()._changed()
+        if self.sessions:
+            self.sessions.changed()
+
+    async def start(self) -> None:
+        self.sessions = Sessions(self.plane, _review, [NAME])
+        self._port = await self.sessions.listen(0, "127.0.0.1")
+
+    async def agent(self, name: str = "", **hello: Any) -> Agent:
+        """A connected agent, which has said hello when it has a name."""
+        context = ssl.create_default_context(cadata=self.authority.roots)
+        agent = Agent(
+            *await asyncio.open_connection("127.0.0.1", self._port, ssl=context, server_hostname=NAME, limit=1 << 24)
+        )
+        self._agents.append(agent)
+        if name:
+            await agent.hello(name, **hello)
+        return agent
+
+    async def status(self, wanted: Callable[[list[Json]], bool]) -> list[Json]:
+        """What `syncz` says once it says that; the event loop gets its turns until then."""
+        assert self.sessions
+        for _ in range(TURNS):
+            if wanted(found := self.sessions.status()):
+                return found
+            await asyncio.sleep(0)
+        raise AssertionError(f"never so: {self.sessions.status()}")
+
+    def deny(self) -> None:
+        """A policy that every listener of the shop shows."""
+        self.registry.resource_told(AUTHORIZATION_POLICIES, "ADDED", DENY)
+
+    def leave(self) -> None:
+        for each in self._agents:
+            each.leave()
+
+
+async def _review(token: str) -> Who:
+    if token not in TOKENS:
+        raise RefusedError("the token is not valid")
+    return TOKENS[token]
+
+
+@asynccontextmanager
+async def _here(**given: Any) -> AsyncIterator[Here]:
+    here = Here(**given)
+    await here.start()
+    try:
+        yield here
+    finally:
+        here.leave()
+
+
+def scenario(**given: Any) -> Callable[[Callable[[Here], Awaitable[None]]], Callable[[], None]]:
+    """Make a test of what is done to a control plane."""
+
+    def decorate(play: Callable[[Here], Awaitable[None]]) -> Callable[[], None]:
+        async def run() -> None:
+            async with _here(**given) as here:
+                await play(here)
+
+        def test() -> None:
+            asyncio.run(run())
+
+        test.__name__, test.__doc__ = play.__name__, play.__doc__
+        return test
+
+    return decorate
+
+
+def _resources(push: Json, piece: str) -> list[Json]:
+    found: list[Json] = json.loads(push["files"][piece])
+    return found
+
+
+@scenario()
+async def test_a_certificate_comes_first_then_everything(here: Here) -> None:
+    agent = await here.agent("server")
+    secret, push = await agent.hear(), await agent.taken()
+    certificate = x509.load_pem_x509_certificate(secret["certificate"].encode())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    assert (secret["op"], uris, secret["roots"]) == (
+        "secret",
+        ["spiffe://cluster.local/ns/shop/sa/server"],
+        here.authority.roots,
+    )
+    assert {"cds", "lds", "rds/80"} == set(push["files"])
+    assert _resources(push, "cds")[0]["@type"] == "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+    assert _resources(push, "lds")[0]["@type"] == "type.googleapis.com/envoy.config.listener.v3.Listener"
+    (route,) = _resources(push, "rds/80")
+    assert (route["@type"], route["name"]) == ("type.googleapis.com/envoy.config.route.v3.RouteConfiguration", "80")
+
+
+@scenario()
+async def test_only_what_differs_is_sent_again(here: Here) -> None:
+    agent = await here.agent("server")
+    first = await agent.taken()
+    here.deny()
+    second = await agent.taken()
+    assert (set(second["files"]), second["removed"]) == ({"lds"}, [])
+    assert int(second["version"]) > int(first["version"])
+
+
+@scenario()
+async def test_what_is_gone_is_removed(here: Here) -> None:
+    agent = await here.agent("caller")
+    await agent.taken()
+    here.registry.service_told("DELETED", service("server"))
+    push = await agent.taken()
+    assert push["removed"] == ["rds/80"]
+
+
+@scenario()
+async def test_syncz_tells_what_was_sent_and_taken(here: Here) -> None:
+    agent = await here.agent("server")
+    push = await agent.hear("push")
+    (waiting,) = await here.status(lambda found: found[0]["version_sent"] == push["version"])
+    assert (waiting["proxy"], waiting["cluster_sent"], waiting["cluster_acked"]) == ("server.shop", push["version"], "")
+    await agent.say(op="ack", version=push["version"])
+    (taken,) = await here.status(lambda found: found[0]["version_acked"] == push["version"])
+    for kind in ("cluster", "listener", "route"):
+        assert taken[f"{kind}_sent"] == taken[f"{kind}_acked"] == push["version"]
+    assert taken["acked_at"] > 0
+
+
+@scenario()
+async def test_an_older_yes_is_none_to_what_came_after(here: Here) -> None:
+    agent = await here.agent("server")
+    first = await agent.hear("push")
+    here.deny()
+    second = await agent.hear("push")
+    await agent.say(op="ack", version=first["version"])
+    (found,) = await here.status(lambda found: found[0]["version_acked"] == first["version"])
+    assert (found["listener_sent"], found["listener_acked"]) == (second["version"], "")
+    assert found["cluster_acked"] == found["cluster_sent"] == first["version"]
+
+
+@scenario()
+async def test_envoys_no_is_kept_with_its_words(here: Here) -> None:
+    agent = await here.agent("server")
+    push = await agent.hear("push")
+    await agent.say(op="nack", version=push["version"], error="no such filter")
+    (found,) = await here.status(lambda found: bool(found[0]["error"]))
+    assert "no such filter" in found["error"]
+    assert (found["version_acked"], found["listener_acked"]) == ("", "")
+    here.deny()
+    await agent.taken()
+    await here.status(lambda found: not found[0]["error"] and bool(found[0]["version_acked"]))
+
+
+@pytest.mark.parametrize(
+    ("hello", "reason"),
+    [
+        pytest.param({"token": "forged"}, "the token is not valid", id="token"),
+        pytest.param({"token": "server"}, "of shop/server, not of shop/caller", id="pod"),
+        pytest.param({"namespace": "other"}, "not of other/caller", id="namespace"),
+        pytest.param({"pod": "server", "token": "unbound"}, "the token is caller's, the pod is server's", id="account"),
+        pytest.param({"protocol": 2}, "speaks protocol 2", id="protocol"),
+    ],
+)
+def test_who_is_not_who_it_says_is_refused(hello: dict[str, Any], reason: str) -> None:
+    @scenario()
+    async def play(here: Here) -> None:
+        agent = await here.agent("caller", **hello)
+        refused = await agent.hear()
+        assert refused["op"] == "refused"
+        assert reason in refused["reason"]
+        assert (await agent.hear())["op"] == "the end"
+
+    play()
+
+
+@scenario()
+async def test_what_is_no_message_ends_the_session(here: Here) -> None:
+    agent = await here.agent()
+    await agent.say(hello="world")
+    assert (await agent.hear())["op"] == "the end"
+    assert "no message" in here.said[-1]
+
+
+@scenario()
+async def test_an_agent_may_be_faster_than_the_news_of_its_pod(here: Here) -> None:
+    here.registry.pod_told("DELETED", pod("caller", "10.244.0.6"))
+    agent = await here.agent("caller", address="10.244.0.6")
+    here.registry.pod_told("ADDED", pod("caller"))
+    assert (await agent.hear())["op"] == "secret"
+    (listener,) = [each for each in _resources(await agent.taken(), "lds") if each["name"] == "virtualInbound"]
+    assert listener["address"]["socket_address"]["port_value"] == 15006
+
+
+@scenario()
+async def test_a_pods_newest_agent_takes_the_place_of_the_last(here: Here) -> None:
+    old = await here.agent("server")
+    await old.taken()
+    new = await here.agent("server")
+    await new.taken()
+    assert (await old.hear())["op"] == "the end"
+    await here.status(lambda found: len(found) == 1)
+
+
+@scenario()
+async def test_another_authority_is_told_at_once(here: Here) -> None:
+    agent = await here.agent("server")
+    await agent.taken()
+    here.authority = Authority.fresh()
+    assert here.sessions
+    here.sessions.use(here.authority)
+    assert (await agent.hear("secret"))["roots"] == here.authority.roots
+    assert (await (await here.agent("caller")).hear("secret"))["roots"] == here.authority.roots
+
+
+@scenario(life=1.0)
+async def test_a_certificate_is_followed_by_the_next_before_it_ends(here: Here) -> None:
+    agent = await here.agent("server")
+    first, second = await agent.hear("secret"), await agent.hear("secret")
+    assert first["expires"] > 0
+    assert second["certificate"] != first["certificate"]
+
+
+def _broken_for_the_server(mesh: Mesh, proxy: Proxy) -> Mesh:
+    if proxy.pod == "server":
+        raise HarnessError("DestinationRule shop/rule: something that nobody does")
+    return mesh
+
+
+@scenario(fault=Fault(mesh=_broken_for_the_server))
+async def test_one_proxy_that_cannot_be_compiled_stops_no_other(here: Here) -> None:
+    broken, sound = await here.agent("server"), await here.agent("caller")
+    await sound.taken()
+    found = await here.status(lambda found: any(each["error"] for each in found))
+    assert ["DestinationRule shop/rule" in each["error"] for each in found] == [
+        each["proxy"] == "server.shop" for each in found
+    ]
+    assert any("DestinationRule shop/rule" in each for each in here.said)
+    assert (await broken.hear())["op"] == "secret"
+
+
+def _forgets_the_server(delivery: Delivery) -> float | None:
+    return None if delivery.proxy.pod == "server" and delivery.pushes else 0.0
+
+
+@scenario(fault=Fault(delivery=_forgets_the_server))
+async def test_a_mutant_may_keep_a_push_from_one_proxy(here: Here) -> None:
+    server, caller = await here.agent("server"), await here.agent("caller")
+    await server.taken()
+    await caller.taken()
+    here.deny()
+    push = await caller.taken()
+    found = await here.status(lambda found: found[-1]["version_acked"] == push["version"])
+    assert [each["version_sent"] < push["version"] for each in found] == [True, False]
+
+
+def _somebody(terms: Terms, _: Proxy) -> Terms:
+    return replace(terms, identity="spiffe://cluster.local/ns/shop/sa/somebody", foreign=True)
+
+
+@scenario(fault=Fault(issuing=_somebody))
+async def test_a_mutant_may_issue_for_somebody_else(here: Here) -> None:
+    secret = await (await here.agent("server")).hear("secret")
+    certificate = x509.load_pem_x509_certificate(secret["certificate"].encode())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
+    assert uri.endswith("/sa/somebody")
+    root = x509.load_pem_x509_certificate(secret["roots"].encode())
+    with pytest.raises(InvalidSignature):
+        certificate.verify_directly_issued_by(root)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from clusters.lab.mesh import healthz, xds
-from clusters.lab.mesh.bootstrap import FOLDER, IDENTITY, MARK, ROOTS, SOCKET, STATUS, bootstrap
+from clusters.lab.mesh.bootstrap import FOLDER, IDENTITY, LIFETIME, MARK, ROOTS, SOCKET, STATUS, bootstrap, seconds
 
 Message = dict[str, Any]
 CREDENTIALS: Final = "/var/run/secrets/tokens"
@@ -58,7 +58,7 @@ class Envoy:
             shutil.which("envoy") or "envoy",
             *("-c", configuration, "--concurrency", "1", "--disable-hot-restart", "--skip-deprecated-logs"),
             *("--drain-time-s", "45", "--drain-strategy", "immediate", "--log-level", "warning"),
-            *("--component-log-level", "misc:error"),
+            *("--component-log-level", "misc:error", "--file-flush-interval-msec", "1000"),
         ]
         self._pid = 0
         self._ending = threading.Event()
@@ -158,6 +158,7 @@ class Session:
                 "pod": self._environment.get("POD_NAME", ""),
                 "address": self._environment.get("INSTANCE_IP", ""),
                 "version": _VERSION,
+                "life": seconds(self._environment.get(LIFETIME, "")),
             }
             self._send(line, hello)
             heard, pinged, buffer = time.monotonic(), time.monotonic(), b""

@@ -135,8 +135,8 @@ def admin(method: str, path: str, timeout: float = _PATIENCE) -> tuple[int, byte
     """
     with socket.create_connection(("127.0.0.1", ADMIN), timeout) as connection:
         target = path if path.startswith("/") else f"/{path}"
-        asked = f"{method} {target} HTTP/1.0\r\nhost: localhost:{ADMIN}\r\ncontent-length: 0\r\n\r\n"
-        connection.sendall(asked.encode())
+        lines = [f"{method} {target} HTTP/1.1", f"host: localhost:{ADMIN}", "content-length: 0", "connection: close"]
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
         parts = []
         while chunk := connection.recv(1 << 16):
             parts.append(chunk)

@@ -321,7 +321,7 @@ def wait(seconds: float = 60.0) -> int:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", STATUS), 1) as asked:
-            asked.sendall(b"GET /healthz/ready HTTP/1.0\r\n\r\n")
+            asked.sendall(b"GET /healthz/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             if b" 200 " in asked.recv(64):
                 return 0
         time.sleep(0.05)

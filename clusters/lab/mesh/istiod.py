@@ -57,13 +57,17 @@ class Istiod:
         self.sessions: Sessions | None = None
         self._certificate = ""
         self._servers: list[asyncio.Server] = []
+        self.ports: list[int] = []
+        """Those that are taken: the debug port and the plain ones, in the end that of agents."""
 
     async def run(
         self, *, port: int = PORT, debug: int = DEBUG, plain: tuple[int, ...] = PLAIN, host: str = ""
     ) -> None:
         """Serve until cancelled."""
         for number, handler in ((debug, self._http), *((each, _accept) for each in plain)):
-            self._servers.append(await asyncio.start_server(handler, host or None, number))
+            server = await asyncio.start_server(handler, host or None, number)
+            self._servers.append(server)
+            self.ports.append(server.sockets[0].getsockname()[1])
         async with asyncio.TaskGroup() as group:
             for each in self.registry.informers.values():
                 group.create_task(each.run())
@@ -83,11 +87,11 @@ class Istiod:
             await self.registry.wait_synced()
             plane = Plane(self.registry, authority, self._log, fault=self._fault, life=self._life)
             sessions = Sessions(plane, lambda token: review(self._client, token), names(self._revision))
-            await sessions.listen(port, host)
+            self.ports.append(await sessions.listen(port, host))
             self.sessions = sessions
             gc.collect()
             gc.freeze()
-            self._log(f"revision {self._revision} serves proxies on port {port}")
+            self._log(f"revision {self._revision} serves proxies on port {self.ports[-1]}")
 
     @property
     def ready(self) -> bool:

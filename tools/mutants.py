@@ -1,8 +1,9 @@
-"""Every broken data plane against the suite: each must be caught by the tests that its entry names.
+"""Every broken data plane against its suite: each must be caught by the tests that its entry names.
 
 `python -m tools.mutants [NAME…]` runs, for each mutant of the lab, first the tests named for it, then, if none of them
-caught it, the whole network suite. A mutant is caught when a test fails with a verdict that differs, not when something
-could not be told. The exit code is 1 when one survives, or is caught only by tests that its entry does not name.
+caught it, all of their suite. The names `network` and `mesh` stand for all mutants of that. A mutant is caught when a
+test fails with a verdict that differs, not when something could not be told. The exit code is 1 when one survives, or
+is caught only by tests that its entry does not name.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from clusters.lab.mutants import get as known
 from flows.errors import UsageError
 from reports import results
 
+KINDS = ("network", "mesh")
 DEADLINE = 420.0
 """Seconds for one run of the suite against a mutant; the slowest mutants let every convergence run into its timeout."""
-SUITE = "suites/network"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class Catch:
 def run(mutant: Mutant, keywords: Sequence[str]) -> tuple[tuple[str, ...], str]:
     """The tests that caught the mutant, and the closing words of the run."""
     with tempfile.TemporaryDirectory(prefix="eastwest-mutant-") as folder:
-        command = [sys.executable, "-m", "eastwest", "verify", SUITE, "--mutant", mutant.name, "--no-canary"]
+        command = [sys.executable, "-m", "eastwest", "verify", mutant.suite, "--mutant", mutant.name, "--no-canary"]
         command += ["--out", folder, "--workers", "0" if keywords else "2"]
         command += ["-k", " or ".join(f"({each})" for each in keywords)] if keywords else []
         try:
@@ -55,13 +56,16 @@ def run(mutant: Mutant, keywords: Sequence[str]) -> tuple[tuple[str, ...], str]:
         if not written.is_file():
             return (), (done.stderr or done.stdout).strip()[-400:]
         record = results.read(written)
-    caught = tuple(test.name for test in record.outcomes("failed") if test.matrices and _differs(test.matrices))
+    caught = tuple(test.name for test in record.outcomes("failed") if _differs(test.matrices))
     return caught, record.summary.headline
 
 
 def _differs(matrices: list[dict[str, object]]) -> bool:
-    """Whether the last matrix differs in one cell and holds in another, or holds and the test's assertion did not."""
-    cells = matrices[-1]["cells"]
+    """Whether the last matrix differs in one cell and holds in another, or holds and the test's assertion did not.
+
+    A test without any matrix asserts its controls itself.
+    """
+    cells = matrices[-1]["cells"] if matrices else []
     findings = {cell["finding"] for cell in cells} if isinstance(cells, list) else set()
     return findings >= {"differs", "holds"} or findings <= {"holds", "unasked"}
 
@@ -76,10 +80,16 @@ def hunt(mutant: Mutant) -> Catch:
     return Catch(by=by, named=False, seconds=time.monotonic() - started, why=why)
 
 
+def _meant(name: str) -> list[Mutant]:
+    if name in KINDS:
+        return [each for each in MUTANTS.values() if each.mesh == (name == "mesh")]
+    return [known(name)]
+
+
 def main(names: Sequence[str]) -> int:
     """Hunt the named mutants, or all; print a line for each, and what must be mended."""
     try:
-        wanted = [known(name) for name in names] or list(MUTANTS.values())
+        wanted = [each for name in names or KINDS for each in _meant(name)]
     except UsageError as error:
         sys.stderr.write(f"mutants: {error.message}\n")
         return 4
@@ -101,7 +111,7 @@ def main(names: Sequence[str]) -> int:
     if survived:
         sys.stdout.write(f"survived, a hole in the suite: {', '.join(survived)}\n")
     if misnamed:
-        sys.stdout.write(f"caught, but not by the tests named in clusters/lab/mutants.py: {', '.join(misnamed)}\n")
+        sys.stdout.write(f"caught, but not by the tests that its entry names: {', '.join(misnamed)}\n")
     sys.stdout.write(f"mutants: {len(wanted) - len(survived)} of {len(wanted)} caught\n")
     return 1 if survived or misnamed else 0
 

@@ -1,42 +1,24 @@
 """The registry of broken data planes: what each one breaks, and what should catch it.
 
-What belongs here: names and sentences. What does not: how a mutant breaks things (`policy.rewrites`, `policy.lapses`);
-the sound data plane knows only the one seam of `policy.mutation`.
+What belongs here: names and sentences; those of the mesh are in `mesh.mutants`. What does not: how a mutant breaks
+things (`policy.rewrites`, `policy.lapses`); the sound data plane knows only the one seam of `policy.mutation`.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from clusters.lab.mesh.mutants import MESH_MUTANTS
+from clusters.lab.mutant import Mutant
 from clusters.lab.policy import lapses, rewrites
-from clusters.lab.policy.mutation import Around
 from flows.errors import UsageError
 from policies.model import ABSENT, PolicyType
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mutant:
-    """One broken data plane.
-
-    Attributes:
-        breaks: One sentence: what does not hold with it.
-        around: What stands around the sound compilation.
-        seen_in: Kinds of real engines that had such a fault, where known.
-        tests: The tests of `suites/network` that must catch it, as expressions of pytest's `-k`.
-    """
-
-    name: str
-    breaks: str
-    around: Around
-    seen_in: str = ""
-    tests: tuple[str, ...] = ()
-
-
-_ALL: Final = (
+_NETWORK: Final = (
     Mutant(
         name="no-enforcement",
         breaks="Policies are accepted and never enforced.",
@@ -279,8 +261,8 @@ _ALL: Final = (
         tests=("test_default_deny_ingress",),
     ),
 )
-MUTANTS: Final[Mapping[str, Mutant]] = MappingProxyType({each.name: each for each in _ALL})
-"""Every mutant by its name, in the order of the specification's own parts."""
+MUTANTS: Final[Mapping[str, Mutant]] = MappingProxyType({each.name: each for each in (*_NETWORK, *MESH_MUTANTS)})
+"""Every mutant by its name: those of the network in the order of the specification's own parts, then the mesh's."""
 
 
 def get(name: str) -> Mutant:

@@ -49,7 +49,7 @@ class LabProvider:
             context=str(lab.ready.kubeconfig["current-context"]),
             run_id=self._run_id,
             ours=True,
-            facts={**lab.ready.facts, "mesh": self._profile.mesh, "profile": self._profile.name},
+            facts={**lab.ready.facts, "mesh": wanted.mesh, "profile": self._profile.name},
         )
 
     def down(self, *, failed: bool) -> list[str]:

@@ -29,6 +29,7 @@ def lab_options(
     """The settings for these wishes.
 
     Args:
+        mutant: One of the mesh switches the mesh on.
         images: `NAME=PATH` pairs.
 
     Raises:
@@ -45,7 +46,8 @@ def lab_options(
     if mutant:
         from clusters.lab import mutants  # with it comes the policy compiler, which nobody else on this side needs
 
-        mutants.get(mutant)
+        if mutants.get(mutant).mesh:
+            mesh = "istio"
     return LabOptions(nodes=nodes, mesh=mesh, mutant=mutant, images=parse_images(images))
 
 

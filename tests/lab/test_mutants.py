@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
+import suites
 from clusters.lab.addresses import node_name
 from clusters.lab.mutants import MUTANTS, get
 from clusters.lab.policy.engine import compile_ruleset
@@ -15,6 +17,7 @@ from clusters.lab.policy.lapses import DELAY
 from clusters.lab.policy.mutation import World
 from clusters.lab.policy.ruleset import Ruleset
 from clusters.lab.policy.snapshot import Pod, Snapshot
+from clusters.lab.wishes import lab_options
 from flows.errors import UsageError
 from tests.lab.policy.misreadings import DENY, GREEN, MISREADINGS, SHUT_B, A, B, Misreading
 from tests.lab.policy.world import NAMESPACES, PODS, attached, policy, services
@@ -89,15 +92,18 @@ def test_lapse_changes_the_outcome(case: Lapse) -> None:
     assert _through(case.mutant, _world(), *case.steps) != compile_ruleset(case.steps[-1])
 
 
+NETWORK = [name for name, each in MUTANTS.items() if not each.mesh]
+
+
 def test_every_mutant_has_a_row() -> None:
-    assert {each.mutant for each in MISREADINGS} | {each.mutant for each in LAPSES} == set(MUTANTS)
+    assert {each.mutant for each in MISREADINGS} | {each.mutant for each in LAPSES} == set(NETWORK)
 
 
 OWN_MACHINERY = {"hairpin-lost", "node-denied", "egress-of-replies", "handshake-leak"}
 """These change what stands around the pods' chains, so also a world without policies."""
 
 
-@pytest.mark.parametrize("name", [each for each in MUTANTS if each not in OWN_MACHINERY])
+@pytest.mark.parametrize("name", [each for each in NETWORK if each not in OWN_MACHINERY])
 def test_without_policies_every_mutant_is_sound(name: str) -> None:
     assert _through(name, _world(), _base()) == compile_ruleset(_base())
 
@@ -132,6 +138,24 @@ def test_names_and_sentences(name: str) -> None:
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", found.name)
     assert re.fullmatch(r"[A-Z][^\n]+\.", found.breaks)
     assert found.tests
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_named_tests_exist(name: str) -> None:
+    """Every word of a `-k` expression that begins like a test is one of the suite's."""
+    suite = Path(suites.__path__[0]).parent / MUTANTS[name].suite
+    source = "".join(path.read_text(encoding="utf-8") for path in suite.glob("test_*.py"))
+    wanted = [word for each in MUTANTS[name].tests for word in re.findall(r"test_\w+", each)]
+    assert [word for word in wanted if f"def {word}" not in source] == []
+
+
+def test_mesh_mutant_switches_the_mesh_on() -> None:
+    assert lab_options(nodes=1, mutant="plaintext-in-strict").mesh == "istio"
+    assert lab_options(nodes=1, mutant="no-enforcement").mesh == "none"
+
+
+def test_a_mutant_of_the_mesh_leaves_the_network_sound() -> None:
+    assert _through("plaintext-in-strict", _world(), _base(DENY)) == compile_ruleset(_base(DENY))
 
 
 def test_get_finds_by_name() -> None:

@@ -64,11 +64,12 @@ class Operations:
 
     Args:
         mesh: The lab's mesh; with one, new pods pass its injection.
+        mutant: The lab's, which may be one of injection.
     """
 
-    def __init__(self, store: Store, *, mesh: str = "none") -> None:
+    def __init__(self, store: Store, *, mesh: str = "none", mutant: str = "") -> None:
         self.store = store
-        self._meshed = mesh != "none"
+        self._meshed, self._mutant = mesh != "none", mutant
         self._addresses = addressing.Addresses(store)
 
     # Reading ---------------------------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ class Operations:
         """The pod after the mesh's injection and what follows a webhook's change; the containers that it made."""
         from clusters.lab.api import validation_mesh  # a lab without a mesh pays nothing for it
 
-        changed = validation_mesh.injected(self.store, pod)
+        changed = validation_mesh.injected(self.store, pod, self._mutant)
         if changed is None:
             return pod, frozenset()
         made = validation_mesh.made_by_injection(pod, changed)

@@ -37,7 +37,7 @@ async def serve(
         keep: How many changes the log keeps for watchers that come back.
     """
     store = Store(_database(options), keep=keep)
-    operations = Operations(store, mesh=options.mesh)
+    operations = Operations(store, mesh=options.mesh, mutant=options.mutant)
     bootstrap(operations)
     rest = Rest(operations, authority, catalogue(options.mesh))
     server = web.Server(rest.handle, request_factory=_request, access_log=None, keepalive_timeout=3600)

@@ -15,6 +15,7 @@ from clusters.lab.api.resources import ResourceType
 from clusters.lab.api.status import Cause, Causes, StatusError, invalid
 from clusters.lab.api.store import Store
 from clusters.lab.mesh.injection import InjectionError, inject
+from clusters.lab.mesh.mutation import Admission, chosen
 from policies.istio.check import check
 
 Object = dict[str, Any]
@@ -82,7 +83,7 @@ def control_planes(store: Store, services: set[tuple[str, str]]) -> dict[str, bo
     return found
 
 
-def injected(store: Store, pod: Object) -> Object | None:
+def injected(store: Store, pod: Object, mutant: str = "") -> Object | None:
     """The pod with its proxy, or None when nothing injects it.
 
     Raises:
@@ -99,11 +100,17 @@ def injected(store: Store, pod: Object) -> Object | None:
         if (service := webhook["clientConfig"].get("service"))
     }
     try:
-        return inject(
-            pod, namespace=namespace.object, webhooks=webhooks, control_planes=control_planes(store, services)
+        asked = Admission(
+            pod=pod, namespace=namespace.object, webhooks=webhooks, control_planes=control_planes(store, services)
         )
+        return chosen(mutant).admission(asked, _soundly)
     except InjectionError as error:
         raise StatusError(error.status, "InternalError" if error.status == 500 else "", str(error)) from None
+
+
+def _soundly(asked: Admission) -> Object | None:
+    """What a lab without a mutant does."""
+    return inject(asked.pod, namespace=asked.namespace, webhooks=asked.webhooks, control_planes=asked.control_planes)
 
 
 def made_by_injection(before: Object, after: Object) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""The seams of the control plane at which a mesh mutant may stand; a sound one changes nothing at any of them.
+"""The seams at which a mesh mutant may stand, in control plane, admission and node; a sound one changes nothing there.
 
 What belongs here: the seams' types, and finding the one that a lab is asked for. What does not: any mutant (`faults`).
 """
@@ -6,10 +6,14 @@ What belongs here: the seams' types, and finding the one that a lab is asked for
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from clusters.lab.mesh.model import Config, Mesh, Proxy
+from clusters.lab.mesh.redirect import Redirection
+
+Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,20 @@ class Delivery:
     now: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """A pod that may get a proxy; the fields are the arguments of `injection.inject`."""
+
+    pod: Object
+    namespace: Object
+    webhooks: Sequence[Object]
+    control_planes: Mapping[str, bool]
+
+
+Inject = Callable[[Admission], Object | None]
+"""The pod with its proxy, None without one; raises InjectionError."""
+
+
 def _same_mesh(mesh: Mesh, _: Proxy) -> Mesh:
     return mesh
 
@@ -61,6 +79,14 @@ def _at_once(_: Delivery) -> float:
     return 0.0
 
 
+def _soundly(asked: Admission, inject: Inject) -> Object | None:
+    return inject(asked)
+
+
+def _same_redirection(wanted: Redirection) -> Redirection:
+    return wanted
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """What stands at each seam.
@@ -72,12 +98,16 @@ class Fault:
         issuing: How this proxy's certificate is issued.
         delivery: Seconds after which this proxy is sent the newest configuration; None: not this one, nor any before
             something changes again.
+        admission: The pod that is created instead of the one that was sent; it is given the sound injection.
+        redirection: What is put in force in a pod instead of what its `istio-init` asks for.
     """
 
     mesh: Callable[[Mesh, Proxy], Mesh] = _same_mesh
     config: Callable[[Config, Proxy], Config] = _same_config
     issuing: Callable[[Terms, Proxy], Terms] = _same_terms
     delivery: Callable[[Delivery], float | None] = _at_once
+    admission: Callable[[Admission, Inject], Object | None] = _soundly
+    redirection: Callable[[Redirection], Redirection] = _same_redirection
 
 
 SOUND = Fault()
@@ -92,5 +122,5 @@ def chosen(mutant: str) -> Fault:
     """
     if not mutant:
         return SOUND
-    faults: Mapping[str, Fault] = importlib.import_module("clusters.lab.mesh.faults").FAULTS
-    return faults.get(mutant, SOUND)
+    faults: Mapping[str, Callable[[], Fault]] = importlib.import_module("clusters.lab.mesh.faults").FAULTS
+    return faults[mutant]() if mutant in faults else SOUND

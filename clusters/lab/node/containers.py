@@ -206,7 +206,8 @@ class Runner:
 
     async def _redirect(self, plan: Plan, network: PodNetwork, log: Log) -> Exit:
         """`istio-init`: the node does its work."""
-        ended = await redirection.run(plan, network, log, self.context.node.threads)
+        node = self.context.node
+        ended = await redirection.run(plan, network, log, node.threads, node.options.mutant)
         self._tell("Started", f"Started container {self.name}")
         self._record(ended, self._began)
         shutil.rmtree(plan.folder, ignore_errors=True)

@@ -21,10 +21,14 @@ def is_meant(plan: Plan) -> bool:
     return plan.image.marks and redirect.is_redirection(plan.command)
 
 
-async def run(plan: Plan, network: PodNetwork, log: Log, threads: Executor) -> Exit:
+async def run(plan: Plan, network: PodNetwork, log: Log, threads: Executor, mutant: str = "") -> Exit:
     """Redirect; what is in force, or why it is not, is in the log, which is closed."""
     try:
         wanted = redirect.parse(plan.command[len(redirect.PREFIX) :])
+        if mutant:
+            from clusters.lab.mesh.mutation import chosen  # no other node needs it
+
+            wanted = chosen(mutant).redirection(wanted)
         script = redirect.script(wanted, network.addresses)
         await asyncio.get_running_loop().run_in_executor(threads, partial(nft, script, netns=network.netns))
     except (redirect.RedirectError, KernelError) as error:

@@ -148,7 +148,7 @@ def lab_up(
     write_kubeconfig: Annotated[str, typer.Option(metavar="FILE", help="Write a kubeconfig here.")] = "",
     nodes: Annotated[int, typer.Option(min=1, help="How many nodes.")] = 2,
     ip_family: Annotated[str, typer.Option(help="ipv4.")] = "ipv4",
-    mesh: Annotated[str, typer.Option(help="none.")] = "none",
+    mesh: Annotated[str, typer.Option(help="istio or none.")] = "none",
     mutant: Annotated[str, typer.Option(help="Break the data plane in this way.")] = "",
     image: Annotated[list[str] | None, typer.Option(metavar="NAME=PATH", help="A folder or archive as image.")] = None,
     port: Annotated[int, typer.Option(help="Loopback port of the API server; 0 takes a free one.")] = 0,

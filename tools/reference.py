@@ -1,4 +1,4 @@
-"""Writes the reference pages that are made from code, so that they cannot grow old: what the lab refuses, its mutants.
+"""Writes the reference pages that are made from code, so that they cannot grow old: the lab's refusals, mutants, mesh.
 
 What belongs here: turning tables of the code into Markdown. What does not: the tables.
 """
@@ -11,6 +11,7 @@ from typing import Final
 
 from clusters.lab.api.admission import REFUSALS
 from clusters.lab.mutants import MUTANTS
+from tools import reference_mesh
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 _REFUSES: Final = """# What the lab refuses
@@ -52,7 +53,11 @@ def mutants() -> str:
 def pages() -> dict[Path, str]:
     """Every page that is made from code, by its place in the repository."""
     reference = Path("docs/reference")
-    return {reference / "lab-refuses.md": refuses(), reference / "mutants.md": mutants()}
+    return {
+        reference / "lab-refuses.md": refuses(),
+        reference / "lab-mesh.md": reference_mesh.page(),
+        reference / "mutants.md": mutants(),
+    }
 
 
 def main() -> int:

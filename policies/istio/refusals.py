@@ -60,6 +60,11 @@ class Refusal:
     why: str
     when: Callable[[object], bool] = _there
 
+    @property
+    def always(self) -> bool:
+        """Whether no value of the field is done."""
+        return self.when in (_there, _given)
+
 
 _WAYPOINTS: Final = "policies of waypoints, gateways and Services: there are sidecars only; use selector"
 _EXPORT: Final = "visibility by namespace: everything is exported to all"
@@ -138,8 +143,21 @@ REFUSALS: Final[tuple[Refusal, ...]] = (
     Refusal("VirtualService", "spec.http[*].redirect.derivePort", "deriving a redirect's port"),
     Refusal("VirtualService", "spec.http[*].redirect.prefixRewrite", "redirecting a prefix"),
     Refusal("VirtualService", "spec.http[*].directResponse.body.bytes", "bodies of bytes; use string"),
-    Refusal("VirtualService", "spec.http[*].fault.abort", "aborts without httpStatus", _without("httpStatus")),
-    Refusal("VirtualService", "spec.http[*].fault.delay", "delays without fixedDelay", _without("fixedDelay")),
+    Refusal("VirtualService", "spec.http[*].fault.abort.grpcStatus", "aborts but by httpStatus"),
+    Refusal("VirtualService", "spec.http[*].fault.abort.http2Error", "aborts but by httpStatus"),
+    Refusal(
+        "VirtualService",
+        "spec.http[*].fault.abort",
+        "aborts without httpStatus",
+        _without("httpStatus", "grpcStatus", "http2Error"),
+    ),
+    Refusal("VirtualService", "spec.http[*].fault.delay.exponentialDelay", "delays but by fixedDelay"),
+    Refusal(
+        "VirtualService",
+        "spec.http[*].fault.delay",
+        "delays without fixedDelay",
+        _without("fixedDelay", "exponentialDelay"),
+    ),
     Refusal("VirtualService", "spec.http[*].fault.delay.percent", "delays by percent; use percentage"),
     Refusal("VirtualService", "spec.http[*].retries.backoff", "a pause between retries of one's own"),
     Refusal("VirtualService", "spec.http[*].retries.retryRemoteLocalities", "retries by locality: there is one"),

@@ -212,6 +212,10 @@ def _lease(obj: Object) -> Cells:
     return [obj["metadata"]["name"], obj["spec"].get("holderIdentity", ""), _age(obj)]
 
 
+def _webhooks(obj: Object) -> Cells:
+    return [obj["metadata"]["name"], len(obj.get("webhooks", [])), _age(obj)]
+
+
 def _plain(obj: Object) -> Cells:
     return [obj["metadata"].get("name", ""), _age(obj)]
 
@@ -234,6 +238,7 @@ _TABLES: dict[str, tuple[tuple[Column, ...], Callable[[Object], Cells]]] = {
     "NetworkPolicy": (_columns("Name Pod-Selector Age"), _network_policy),
     "EndpointSlice": (_columns("Name AddressType Ports Endpoints Age"), _endpoint_slice),
     "Lease": (_columns("Name Holder Age"), _lease),
+    "MutatingWebhookConfiguration": (_columns("Name #Webhooks Age"), _webhooks),
 }
 _DEFAULT = (_columns("Name Age"), _plain)
 

@@ -153,9 +153,10 @@ def test_capabilities_are_for_containers_of_the_injection(injected: frozenset[st
 def test_without_istiod_pods_are_refused_as_kubernetes_does(shop: Namespace) -> None:
     answer = shop.create("pods", pod("late"))
     assert (answer.code, answer.reason) == (500, "InternalError")
+    address = "https://istiod.istio-system.svc:443/inject?timeout=10s"
     assert answer.message == (
         'Internal error occurred: failed calling webhook "namespace.sidecar-injector.istio.io": failed to call '
-        'webhook: Post "https://istiod.istio-system.svc:443/inject?timeout=10s": no endpoints available for service "istiod"'
+        f'webhook: Post "{address}": no endpoints available for service "istiod"'
     )
 
 

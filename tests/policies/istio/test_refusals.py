@@ -276,8 +276,8 @@ def test_istio_takes_it(kind: str, spec: object) -> None:
         pytest.param(
             "VirtualService",
             http(fault={"abort": {"grpcStatus": "OK"}}),
-            "spec.http[0].fault.abort",
-            "aborts without",
+            "spec.http[0].fault.abort.grpcStatus",
+            "aborts but by httpStatus",
             id="abort",
         ),
         pytest.param(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+    Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
 LIFETIME: Final = 600.0
 """Seconds that a certificate is good for, unless somebody says otherwise."""
 _SKEW: Final = datetime.timedelta(minutes=5)
@@ -58,10 +60,9 @@ class Signer:
         return TlsOffer(ca=self.roots, alpn=self.alpn)
 
     def stranger(self) -> Signer:
-        """Another authority of the same name, which nobody trusts."""
-        from cryptography.hazmat.primitives.asymmetric import ec
-
-        own, key = self._own()[0], ec.generate_private_key(ec.SECP256R1())
+        """Another authority of the same name and with the same kind of key, which nobody trusts."""
+        own, own_key = self._own()
+        key = _like(own_key)
         made = _unsigned(own.subject, own.subject, key.public_key(), 3600.0, authority=True)
         return Signer(
             certificate=_pem(_signed(made, key)),
@@ -71,7 +72,7 @@ class Signer:
             alpn=self.alpn,
         )
 
-    def _own(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey]:
+    def _own(self) -> tuple[x509.Certificate, Key]:
         from cryptography import x509
         from cryptography.hazmat.primitives import serialization
 
@@ -81,7 +82,7 @@ class Signer:
         except ValueError:
             # Nothing of the cause: its words may quote the key.
             raise HarnessError("the mesh's authority: its certificate or key is no PEM that can be read") from None
-        return certificate, cast("ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey", key)
+        return certificate, cast("Key", key)
 
     def _issue(self, identity: str, lifetime: float) -> tuple[str, Secret]:
         from cryptography import x509
@@ -101,8 +102,21 @@ class Signer:
         return _pem(_signed(made, own_key)), _private(key)
 
 
+def _like(other: Key) -> Key:
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+    if isinstance(other, rsa.RSAPrivateKey):
+        return rsa.generate_private_key(65537, other.key_size)
+    return ec.generate_private_key(other.curve)
+
+
 def _unsigned(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, lifetime: float, *, authority: bool
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
+    lifetime: float,
+    *,
+    authority: bool,
 ) -> x509.CertificateBuilder:
     from cryptography import x509
 
@@ -132,7 +146,7 @@ def _unsigned(
     )
 
 
-def _signed(made: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> x509.Certificate:
+def _signed(made: x509.CertificateBuilder, key: Key) -> x509.Certificate:
     from cryptography.hazmat.primitives import hashes
 
     return made.sign(key, hashes.SHA256())
@@ -144,7 +158,7 @@ def _pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def _private(key: ec.EllipticCurvePrivateKey) -> Secret:
+def _private(key: Key) -> Secret:
     from cryptography.hazmat.primitives import serialization
 
     form = serialization.PrivateFormat.PKCS8

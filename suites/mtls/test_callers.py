@@ -31,7 +31,7 @@ def world_specs() -> Sequence[Spec]:
     return MESH_WORLD
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def answered_before(matrix: MatrixAsker) -> None:
     """Everybody has been answered by the server before anything is asked of it: the positive control."""
     matrix.baseline(table.read(OPEN))
@@ -45,12 +45,14 @@ def claiming(mesh: Meshes, name: str) -> Column:
     )
 
 
+@pytest.mark.usefixtures("answered_before")
 def test_server_sees_who_calls(mesh: Meshes, caller: Actor, scraper: Actor) -> None:
     """The server's application is told its caller's own identity, whoever calls."""
     assert caller.call(HTTP).evidence.identity == mesh.identity("caller")
     assert scraper.call(HTTP).evidence.identity == mesh.identity("scraper")
 
 
+@pytest.mark.usefixtures("answered_before")
 def test_naked_caller_has_no_identity(intruder: Actor) -> None:
     """Without a proxy a caller is answered, in permissive mode, and is nobody."""
     verdict = intruder.call(HTTP)
@@ -58,6 +60,7 @@ def test_naked_caller_has_no_identity(intruder: Actor) -> None:
     assert verdict.evidence.identity == ""
 
 
+@pytest.mark.usefixtures("answered_before")
 def test_identity_cannot_be_claimed(mesh: Meshes, intruder: Actor, scraper: Actor) -> None:
     """Who writes another's identity into his request is nobody without a proxy, and himself with one."""
     nobody, himself = intruder.ask(claiming(mesh, "caller")), scraper.ask(claiming(mesh, "caller"))
@@ -80,6 +83,7 @@ def test_identity_on_raw_tcp(mesh: Meshes, matrix: MatrixAsker) -> None:
     assert mesh.proxy("caller").identity == mesh.identity("caller")
 
 
+@pytest.mark.usefixtures("answered_before")
 def test_nothing_in_plaintext(wire: Wire, caller: Actor, peer: Actor, intruder: Actor) -> None:
     """Between pods with proxies nobody on the wire reads a word; of a caller without a proxy everything is read."""
     meshed = [each.call(target) for each in (caller, peer) for target in (HTTP, TCP)]
@@ -88,6 +92,7 @@ def test_nothing_in_plaintext(wire: Wire, caller: Actor, peer: Actor, intruder: 
     assert wire.read(*meshed, *naked, control=naked[-1]) == naked
 
 
+@pytest.mark.usefixtures("answered_before")
 def test_own_address_is_plaintext(wire: Wire, caller: Actor, intruder: Actor) -> None:
     """A trap: HTTP that dials a pod's own address, and not its Service, is not secured: all of it can be read."""
     dialled = caller.call("server:8080/http")

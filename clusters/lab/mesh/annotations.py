@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from clusters.lab.mesh.bootstrap import LIFETIME, seconds
+
 _TRAFFIC: Final = "traffic.sidecar.istio.io/"
 _SIDECAR: Final = "sidecar.istio.io/"
 CONFIG: Final = "proxy.istio.io/config"
 NATIVE: Final = f"{_SIDECAR}nativeSidecar"
+_METADATA: Final = "proxyMetadata"
 
 DONE: Final = (
     *(
@@ -57,7 +60,7 @@ class Asked:
 
     Attributes:
         redirection: Arguments of `istio-iptables`.
-        config: The proxy's configuration as annotated.
+        config: The proxy's configuration as annotated; `metadata` becomes variables of its agent.
         address: Where the agent finds its control plane.
     """
 
@@ -67,6 +70,12 @@ class Asked:
     hold: bool = False
     rewrite_probes: bool = True
     config: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Variables of its agent."""
+        found = self.config.get(_METADATA) or {}
+        return {str(name): str(text) for name, text in found.items()} if isinstance(found, dict) else {}
 
 
 def read(annotations: Mapping[str, str], *, address: str) -> Asked:
@@ -129,11 +138,18 @@ def _config(text: str) -> Mapping[str, object]:
         raise _invalid(CONFIG, text, f"failed to convert to apply proxy config: {error}") from None
     if not isinstance(found, dict):
         raise _invalid(CONFIG, text, "failed to convert to apply proxy config: no object")
-    undone = sorted(str(each) for each in set(found) - {"holdApplicationUntilProxyStarts"})
+    undone = sorted(str(each) for each in set(found) - {"holdApplicationUntilProxyStarts", _METADATA})
     if undone:
         raise _invalid(CONFIG, text, f"the lab does not do {', '.join(undone)}; remove it")
     if not isinstance(found.get("holdApplicationUntilProxyStarts", False), bool):
         raise _invalid(CONFIG, text, "holdApplicationUntilProxyStarts is no bool")
+    metadata = found.get(_METADATA) or {}
+    if not isinstance(metadata, dict) or any(not isinstance(each, str) for each in metadata.values()):
+        raise _invalid(CONFIG, text, f"{_METADATA} is no map of texts")
+    if undone := sorted(set(metadata) - {LIFETIME}):
+        raise _invalid(CONFIG, text, f"the lab does not do {_METADATA}: {', '.join(undone)}; remove it")
+    if metadata and not seconds(metadata[LIFETIME]):
+        raise _invalid(CONFIG, text, f"{LIFETIME}: {metadata[LIFETIME]!r} is no duration; write 24h, or 20s")
     return found
 
 

@@ -10,6 +10,7 @@ equal).
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Any, Final
 
 Json = dict[str, Any]
@@ -21,6 +22,8 @@ IDENTITY: Final = "default"
 """The SDS secret with the proxy's own certificate and key."""
 ROOTS: Final = "ROOTCA"
 """The SDS secret with the authorities that it trusts."""
+LIFETIME: Final = "SECRET_TTL"
+"""The agent's variable that says how long its certificates shall live, as Go writes durations."""
 SOCKET: Final = f"{FOLDER}/agent.sock"
 """Where the agent serves what Envoy asks for."""
 _AGENT: Final = "agent-xds"
@@ -61,6 +64,14 @@ def _served() -> Json:
         "request_timeout": "86400s",
     }
     return {"api_config_source": polled, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+
+
+def seconds(duration: str) -> float:
+    """A duration as Go writes it, `1h30m` or `20s`; 0 for what is none."""
+    if not re.fullmatch(r"(\d+(\.\d+)?(ms|h|m|s))+", duration):
+        return 0.0
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s)", duration)
+    return sum(float(number) * {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}[unit] for number, unit in parts)
 
 
 def sds(name: str) -> Json:

@@ -80,9 +80,13 @@ class Plane:
             _, cache, encoder = self._faulty.setdefault(id(seen), (mesh, Cache(), pieces.Encoder()))
         return encoder.pieces(seen, self.fault.config(compile_proxy(seen, proxy, cache), proxy))
 
-    def issue(self, proxy: Proxy) -> tuple[Json, float | None]:
-        """The message with a new certificate, and in how many seconds the next one is due; None: never."""
-        terms = self.fault.issuing(Terms(identity=proxy.identity, life=self._life), proxy)
+    def issue(self, proxy: Proxy, life: float = 0.0) -> tuple[Json, float | None]:
+        """The message with a new certificate, and in how many seconds the next one is due; None: never.
+
+        Args:
+            life: Seconds that the agent asks for; as with Istio it gets no more than others do. 0 leaves it to us.
+        """
+        terms = self.fault.issuing(Terms(identity=proxy.identity, life=min(life or self._life, self._life)), proxy)
         authority = self.authority
         if terms.foreign:
             authority = self._foreign = self._foreign or Authority.fresh()
@@ -98,10 +102,16 @@ class Plane:
 
 
 class Session:
-    """One agent's connection, from its hello on."""
+    """One agent's connection, from its hello on.
 
-    def __init__(self, plane: Plane, writer: asyncio.StreamWriter, proxy: Proxy, envoy: str = "") -> None:
-        self.proxy, self.envoy = proxy, envoy
+    Args:
+        life: Seconds that its certificates shall live; 0 leaves it to the plane.
+    """
+
+    def __init__(
+        self, plane: Plane, writer: asyncio.StreamWriter, proxy: Proxy, envoy: str = "", *, life: float = 0.0
+    ) -> None:
+        self.proxy, self.envoy, self._life = proxy, envoy, life
         self.sent, self.acked = dict.fromkeys(_KINDS, 0), dict.fromkeys(_KINDS, 0)
         self.version_sent = self.version_acked = 0
         self.acked_at = 0.0
@@ -159,7 +169,7 @@ class Session:
         """Send a certificate, and the next one when half of its life is over or another authority signs."""
         while True:
             self._due.clear()
-            secret, pause = self._plane.issue(self.proxy)
+            secret, pause = self._plane.issue(self.proxy, self._life)
             await self._send(json.dumps(secret).encode() + b"\n")
             self._certified.set()
             with contextlib.suppress(TimeoutError):

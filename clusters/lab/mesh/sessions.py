@@ -130,7 +130,8 @@ class Sessions:
                 hello = await receive(reader)
             name = f"{hello.get('namespace')}/{hello.get('pod')}"
             proxy = await self._admit(hello)
-            session = Session(self._plane, writer, proxy, str(hello.get("version", "")))
+            life = float(hello.get("life") or 0)
+            session = Session(self._plane, writer, proxy, str(hello.get("version", "")), life=life)
             await self._serve(session, reader)
         except RefusedError as error:
             self._plane.log(f"{name}: refused: {error}")

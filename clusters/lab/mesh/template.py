@@ -149,6 +149,7 @@ def _environment(pod: Object, asked: Asked, apps: list[str], probers: Mapping[st
         "ISTIO_META_MESH_ID": "cluster.local",
         "TRUST_DOMAIN": "cluster.local",
     }
+    values |= dict(asked.metadata)
     if probers:
         values["ISTIO_KUBE_APP_PROBERS"] = json.dumps(dict(probers), separators=(",", ":"))
     return [

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from clusters.lab.mesh import redirect
+from clusters.lab.mesh.bootstrap import seconds
 from clusters.lab.mesh.injection import InjectionDeniedError, InjectionDownError, inject
 from clusters.lab.mesh.template import IMAGE
 from clusters.lab.mesh.webhooks import configuration
@@ -267,12 +268,26 @@ def test_traffic_annotations_become_the_redirections_arguments() -> None:
         pytest.param("proxy.istio.io/config", "nonsense: [", id="no-yaml"),
         pytest.param("proxy.istio.io/config", "holdApplicationUntilProxyStarts: maybe", id="no-bool"),
         pytest.param("proxy.istio.io/config", "concurrency: 2", id="config-undone"),
+        pytest.param("proxy.istio.io/config", "proxyMetadata: {SECRET_TTL: soon}", id="no-duration"),
+        pytest.param("proxy.istio.io/config", "proxyMetadata: {OTHER: x}", id="metadata-undone"),
         pytest.param("sidecar.istio.io/interceptionMode", "TPROXY", id="annotation-undone"),
     ],
 )
 def test_an_annotation_that_cannot_be_followed_refuses_the_pod_by_name(annotation: str, value: str) -> None:
     with pytest.raises(InjectionDeniedError, match=f"denied the request: .*{annotation}"):
         injected(pod({}, {annotation: value}))
+
+
+def test_metadata_become_variables_of_the_agent() -> None:
+    result = injected(pod({}, {"proxy.istio.io/config": '{"proxyMetadata": {"SECRET_TTL": "20s"}}'}))
+    assert {"name": "SECRET_TTL", "value": "20s"} in container(result, "istio-proxy")["env"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("20s", 20), ("1h30m", 5400), ("1.5s", 1.5), ("250ms", 0.25), ("20", 0), ("", 0), ("s", 0)]
+)
+def test_durations_are_read_as_go_writes_them(text: str, wanted: float) -> None:
+    assert seconds(text) == wanted
 
 
 def test_every_container_of_the_mesh_has_the_labs_image() -> None:

@@ -12,9 +12,9 @@ import pytest
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
-from fixtures.workloads import CALLER, PEER, SERVER, STRAY, Spec, in_mesh
-from flows.errors import InconclusiveError, PreparationError
-from suites.network.manifests import DNS, labelled, network_policy, pods
+from fixtures.workloads import CALLER, MESH_PORTS, PEER, SERVER, STRAY, Spec, in_mesh
+from flows.errors import PreparationError, VerdictError
+from suites.network.manifests import DNS, labelled, network_policy, pods, tcp
 
 TO_SERVER = {"to": [pods(app="server")]}
 CLIENTS = labelled(role="client")
@@ -27,8 +27,9 @@ PROBED_WITHIN = 5.0
 
 @pytest.fixture(scope="module")
 def world_specs() -> Sequence[Spec]:
-    """A server and three that call it, one of them without a proxy."""
-    return (in_mesh(CALLER), in_mesh(SERVER), in_mesh(PEER), STRAY)
+    """A server with a second raw port; three that call it, one of them without a proxy."""
+    server = in_mesh(SERVER, ports={**MESH_PORTS, "tcp-more": (9091, "TCP")})
+    return (in_mesh(CALLER), server, in_mesh(PEER), STRAY)
 
 
 def test_names(policy: Policies, matrix: MatrixAsker, caller: Actor, stray: Actor) -> None:
@@ -64,42 +65,46 @@ def test_control_plane(policy: Policies, matrix: MatrixAsker, peer: Actor) -> No
     """
     forgets = policy(network_policy("to-server", selects=PEERS, types=["Egress"], egress=[TO_SERVER, DNS]))
     matrix.becomes("""
-                server:8080/http@dns  caller:8080/http@dns
-    peer        .                     X
-    stray       .                     .
+                server:9090@dns  caller:9090@dns
+    peer        .                X
+    stray       .                .
     """)
     peer.restart(PATIENCE)
     with pytest.raises(PreparationError, match="peer is not ready: to-server forgets the control plane"):
         matrix.becomes("""
-                    server:8080/http@dns
+                    server:9090@dns
         stray       .
         """)
     forgets.delete()
     peer.restart()
     matrix.becomes("""
-                server:8080/http@dns  caller:8080/http@dns
-    peer        .                     .
-    stray       .                     .
+                server:9090@dns  caller:9090@dns
+    peer        .                .
+    stray       .                .
     """)
 
 
 def test_first_line(policy: Policies, matrix: MatrixAsker) -> None:
-    """A matrix that expects an answer has the forgetful policy in its first line, and is no verdict on the mesh."""
+    """A matrix that expects an answer has the forgetful policy in its first line."""
     policy(network_policy("to-server", selects=CLIENTS, types=["Egress"], egress=[TO_SERVER]))
-    with pytest.raises(InconclusiveError, match=r"^caller → server:8080/http by dns: .*to-server forgets DNS"):
+    with pytest.raises(VerdictError, match=r"^caller → server:8080/http by dns: .* \(to-server forgets DNS\)"):
         matrix.becomes("""
                     server:8080/http@dns
         caller      .
         """)
 
 
-def test_probes_are_let_in(policy: Policies, matrix: MatrixAsker, server: Actor) -> None:
-    """Ingress for one port and one caller forgets nothing: a node's probes of a meshed pod get in none the less."""
-    ingress = [{"from": [pods(app="caller")], "ports": [{"port": 8080}]}]
-    policy(network_policy("caller-only", selects=labelled(app="server"), types=["Ingress"], ingress=ingress))
+def test_other_ports(policy: Policies, matrix: MatrixAsker, server: Actor) -> None:
+    """Ingress for one port closes the other: silence, which the caller's own proxy makes of a drop.
+
+    Each call of raw TCP is a connection of its own. A policy lets those be that are there already, so a request on one
+    that the caller's proxy keeps would still get through. A node's probes, for which there is no rule, get in.
+    """
+    ingress = [{"ports": [tcp(9090)]}]
+    policy(network_policy("one-port", selects=labelled(app="server"), types=["Ingress"], ingress=ingress))
     matrix.becomes("""
-                server:8080/http@dns  server:8081/http@dns
-    caller      .                     X
-    stray       X                     X
+                server:9090@dns  server:9091@dns        server:9091
+    caller      .                silent|unavailable     silent|unavailable
+    stray       .                dropped                dropped
     """)
     assert server.probed(PROBED_WITHIN), "server: expected to be probed by its node, but nothing gets in"

@@ -42,12 +42,6 @@ def test_identity(mesh: Meshes, matrix: MatrixAsker) -> None:
     matrix.becomes(CALLER_ONLY)
 
 
-def test_not_identity(mesh: Meshes, matrix: MatrixAsker) -> None:
-    """Everybody but one identity."""
-    mesh(allow(Source(not_identities=("scraper",))))
-    matrix.becomes(HOME_ONLY)
-
-
 def test_namespace(mesh: Meshes, matrix: MatrixAsker) -> None:
     """A whole namespace is allowed by its name."""
     mesh(allow(Source(roles=("home",))))
@@ -66,8 +60,8 @@ def test_not_namespace_takes_the_naked(mesh: Meshes, matrix: MatrixAsker) -> Non
 
 
 def test_account(mesh: Meshes, matrix: MatrixAsker) -> None:
-    """A ServiceAccount of the server's namespace is allowed by its short name, one of another by both names."""
-    mesh(allow(Source(accounts=("caller", "scraper"))))
+    """ServiceAccounts of the server's namespace are allowed by a short name, of another by both names; one is not."""
+    mesh(allow(Source(accounts=("caller", "peer", "scraper"), not_accounts=("peer",))))
     matrix.becomes("""
                 server:8080/http@dns  server:9090@dns  peer:8080/http@dns
     caller      .                     .                .
@@ -75,12 +69,6 @@ def test_account(mesh: Meshes, matrix: MatrixAsker) -> None:
     scraper     .                     .                .
     intruder    forbidden             reset|closed     .
     """)
-
-
-def test_not_account(mesh: Meshes, matrix: MatrixAsker) -> None:
-    """Every ServiceAccount but one."""
-    mesh(allow(Source(not_accounts=("scraper",))))
-    matrix.becomes(HOME_ONLY)
 
 
 def test_identity_pattern(mesh: Meshes, matrix: MatrixAsker) -> None:
@@ -95,24 +83,16 @@ def test_identity_pattern(mesh: Meshes, matrix: MatrixAsker) -> None:
     """)
 
 
-def test_address(mesh: Meshes, matrix: MatrixAsker, caller: Actor, intruder: Actor) -> None:
-    """Callers are allowed by the address of their pod, with a proxy or without one."""
-    mesh(allow(Source(blocks=(caller.address, intruder.address))))
+def test_address(mesh: Meshes, matrix: MatrixAsker, caller: Actor, intruder: Actor, peer: Actor) -> None:
+    """Callers are allowed by the address of their pod, with a proxy or without one; one address is excepted."""
+    blocks = (caller.address, intruder.address, peer.address)
+    mesh(allow(Source(blocks=blocks, not_blocks=(peer.address,))))
     matrix.becomes("""
                 server:8080/http@dns  server:9090@dns  peer:8080/http@dns
     caller      .                     .                .
     intruder    .                     .                .
     peer        forbidden             reset|closed     .
-    """)
-
-
-def test_not_address(mesh: Meshes, matrix: MatrixAsker, intruder: Actor) -> None:
-    """Everybody but one address."""
-    mesh(allow(Source(not_blocks=(intruder.address,))))
-    matrix.becomes("""
-                server:8080/http@dns  server:9090@dns  peer:8080/http@dns
-    caller      .                     .                .
-    intruder    forbidden             reset|closed     .
+    scraper     forbidden             reset|closed     .
     """)
 
 

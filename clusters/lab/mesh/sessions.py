@@ -138,7 +138,8 @@ class Sessions:
             writer.write(json.dumps({"op": "refused", "reason": str(error)}).encode() + b"\n")
         except TimeoutError:
             self._plane.log(f"{name}: the session ends, nothing was heard of it in time")
-        except (ApiError, aiohttp.ClientError, OSError) as error:
+        except (ApiError, aiohttp.ClientError, OSError, LookupError, TypeError, ValueError) as error:
+            # The last three: a message without what it must have.
             self._plane.log(f"{name}: the session ends: {error!r}")
         finally:
             writer.close()

@@ -100,23 +100,23 @@ def test_a_headless_service_has_no_address() -> None:
 def test_services_are_in_istios_order() -> None:
     watched = Watched()
     for name, created in (
-        ("young", "2026-01-02T00:00:00Z"),
+        ("a", "2026-01-02T00:00:00Z"),
+        ("c", "2026-01-01T00:00:00Z"),
         ("b", "2026-01-01T00:00:00Z"),
-        ("a", "2026-01-01T00:00:00Z"),
     ):
         watched.registry.service_told("ADDED", service(name, created=created))
-    assert [each.name for each in watched.registry.mesh.services] == ["a", "b", "young"]
+    assert [each.name for each in watched.registry.mesh.services] == ["b", "c", "a"]
 
 
 def test_resources_are_in_order_of_creation() -> None:
     watched = Watched()
     for name, created in (
-        ("young", "2026-01-02T00:00:00Z"),
+        ("a", "2026-01-02T00:00:00Z"),
+        ("c", "2026-01-01T00:00:00Z"),
         ("b", "2026-01-01T00:00:00Z"),
-        ("a", "2026-01-01T00:00:00Z"),
     ):
         watched.registry.resource_told(AUTHORIZATION_POLICIES, "ADDED", resource(name, created))
-    assert [each.meta.name for each in watched.registry.mesh.authorization_policies] == ["a", "b", "young"]
+    assert [each.meta.name for each in watched.registry.mesh.authorization_policies] == ["b", "c", "a"]
 
 
 def test_a_proxy_is_what_its_pod_says() -> None:

@@ -267,6 +267,18 @@ async def test_what_is_no_message_ends_the_session(here: Here) -> None:
 
 
 @scenario()
+async def test_half_a_message_ends_only_its_own_session(here: Here) -> None:
+    agent, other = await here.agent("server"), await here.agent("caller")
+    await other.taken()
+    await agent.say(op="ack", version="the newest")
+    while (await agent.hear())["op"] != "the end":
+        continue
+    assert "shop/server: the session ends" in here.said[-1]
+    here.deny()
+    await other.taken()
+
+
+@scenario()
 async def test_an_agent_may_be_faster_than_the_news_of_its_pod(here: Here) -> None:
     here.registry.pod_told("DELETED", pod("caller", "10.244.0.6"))
     agent = await here.agent("caller", address="10.244.0.6")

@@ -20,6 +20,8 @@ FIRST = 0.02
 """Seconds between the first round and the second: most engines are done by then, and it is the latency's resolution."""
 PROBES_PER_SECOND = 600
 """How many probes a second the rounds may add up to (two cores carry about twice that)."""
+CUT = {Kind.RESET, Kind.CLOSED}
+"""How a request ends that is under way when a mesh's rules change."""
 MOST_UNDER_WAY = 40
 """Rounds under way at once; beyond it a new one waits."""
 
@@ -33,7 +35,7 @@ class Converged:
         verdicts: The last round's; when `held`, the last round of the window.
         latency: Seconds from `applied_at` to the first probe sent in the lasting new state; None when not held.
         since: When the first probe of the window was sent, on the monotonic clock.
-        nonces: Every nonce of the window's rounds, by flow.
+        nonces: Every nonce of the window's rounds, by flow, but those that the change itself may have cut off.
     """
 
     held: bool
@@ -159,8 +161,20 @@ def _given_up(seen: Sequence[_Seen], under_way: Sequence[Round], started: float)
 
 
 def _nonces(rounds: Sequence[_Seen]) -> dict[Flow, frozenset[str]]:
+    """Every nonce of the rounds, without those that were under way when the change came; the last round always counts.
+
+    A mesh ends open connections when its rules change: a request that was delivered just before ends as one that was
+    cut off, in the first round that looks as expected. It says nothing about the state after the change.
+    """
     found: dict[Flow, set[str]] = {}
+    settled = {flow: _settled(rounds[0], verdict) for flow, verdict in rounds[0].verdicts.items()}
     for each in rounds:
         for flow, verdict in each.verdicts.items():
-            found.setdefault(flow, set()).add(verdict.nonce)
+            if each is rounds[-1] or each.sent_at >= settled.get(flow, 0.0):
+                found.setdefault(flow, set()).add(verdict.nonce)
     return {flow: frozenset(nonces) for flow, nonces in found.items()}
+
+
+def _settled(first: _Seen, verdict: Verdict) -> float:
+    """When the first round's probe of a flow had ended, where the change itself may have ended it; else its start."""
+    return first.sent_at + (verdict.evidence.elapsed if verdict.kind in CUT else 0.0)

@@ -59,11 +59,15 @@ class Agent:
     rounds: int = 0
     asked: list[Flow] = field(default_factory=list)
     finished: bool = True
+    elapsed: float = 0.0
 
     def ask(self, flows: Sequence[Flow], timeout: float) -> Question:
         assert timeout > 0
         number = self.rounds
         self.rounds += 1
         self.asked += flows
-        found = [verdict(self.kind(each, number), each, nonce=f"{each.source}-{number}") for each in flows]
+        found = [
+            verdict(self.kind(each, number), each, nonce=f"{each.source}-{number}", elapsed=self.elapsed)
+            for each in flows
+        ]
         return Question(found, self.finished)

@@ -7,7 +7,7 @@ import pytest
 from flows.converge import Converged, converge, shows
 from flows.errors import HarnessError
 from flows.measure import measure
-from flows.model import Kind, answered, denied
+from flows.model import Expected, Kind, answered, denied
 from tests.flows.samples import Agent, cell, flow
 
 CELLS = [cell("caller", answered(), None), cell("intruder", denied(), None)]
@@ -35,6 +35,19 @@ def test_latency_runs_to_the_first_probe_of_the_lasting_state() -> None:
     assert late.held
     assert late.latency == pytest.approx(late.since)
     assert "intruder-3" not in late.nonces[flow("intruder")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts"), [pytest.param(Kind.CLOSED, False, id="cut-off"), pytest.param(Kind.DROPPED, True, id="dropped")]
+)
+def test_what_the_change_itself_cut_off_does_not_count(kind: Kind, *, counts: bool) -> None:
+    intruder = Agent(lambda _flow, number: kind if number >= 4 else Kind.ANSWERED, elapsed=0.01)
+    expected = Expected(word=str(kind), kinds=frozenset({kind}))
+    cells = [cell("caller", answered(), None), cell("intruder", expected, None)]
+    agents = {"caller": Agent(lambda _flow, _round: Kind.ANSWERED), "intruder": intruder}
+    nonces = converge(agents, cells, deny_timeout=0.1, timeout=5.0, window=WINDOW).nonces[flow("intruder")]
+    assert ("intruder-4" in nonces) == counts
+    assert "intruder-6" in nonces
 
 
 def test_state_that_comes_and_goes_is_not_reached() -> None:

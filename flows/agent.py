@@ -229,6 +229,8 @@ class Served(asyncio.Protocol):
         return True
 
     def _http(self) -> bool:
+        if not self.buffer[:1].isalpha():  # a TLS handshake, say: ended at once, as by any server of plain HTTP
+            raise ValueError("neither a line nor HTTP")
         head, end, rest = self.buffer.partition(b"\r\n\r\n")
         if not end:
             return False

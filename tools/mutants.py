@@ -1,9 +1,9 @@
 """Every broken data plane against its suite: each must be caught by the tests that its entry names.
 
-`python -m tools.mutants [NAME…]` runs, for each mutant of the lab, first the tests named for it, then, if none of them
-caught it, all of their suite. The names `network` and `mesh` stand for all mutants of that. A mutant is caught when a
-test fails with a verdict that differs, not when something could not be told. The exit code is 1 when one survives, or
-is caught only by tests that its entry does not name.
+`python -m tools.mutants [--named] [NAME…]` runs, for each mutant of the lab, first the tests named for it, then, if
+none of them caught it and --named is not given, all of their suite. The names `network` and `mesh` stand for all
+mutants of that. A mutant is caught when a test fails with a verdict that differs, not when something could not be
+told. The exit code is 1 when one survives, or is caught only by tests that its entry does not name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from clusters.lab.mutants import get as known
 from flows.errors import UsageError
 from reports import results
 
-KINDS = ("network", "mesh")
+KINDS, NAMED = ("network", "mesh"), "--named"
 DEADLINE = 420.0
 """Seconds for one run of the suite against a mutant; the slowest mutants let every convergence run into its timeout."""
 
@@ -70,13 +70,14 @@ def _differs(matrices: list[dict[str, object]]) -> bool:
     return findings >= {"differs", "holds"} or findings <= {"holds", "unasked"}
 
 
-def hunt(mutant: Mutant) -> Catch:
-    """Run the tests named for the mutant, then, if it got away, all."""
+def hunt(mutant: Mutant, *, everywhere: bool = True) -> Catch:
+    """Run the tests named for the mutant, then, if it got away and it is to be hunted everywhere, all."""
     started = time.monotonic()
     by, why = run(mutant, mutant.tests) if mutant.tests else ((), "no test is named for it")
     if by:
         return Catch(by=by, named=True, seconds=time.monotonic() - started)
-    by, why = run(mutant, ())
+    if everywhere:
+        by, why = run(mutant, ())
     return Catch(by=by, named=False, seconds=time.monotonic() - started, why=why)
 
 
@@ -89,13 +90,13 @@ def _meant(name: str) -> list[Mutant]:
 def main(names: Sequence[str]) -> int:
     """Hunt the named mutants, or all; print a line for each, and what must be mended."""
     try:
-        wanted = [each for name in names or KINDS for each in _meant(name)]
+        wanted = [each for name in [name for name in names if name != NAMED] or KINDS for each in _meant(name)]
     except UsageError as error:
         sys.stderr.write(f"mutants: {error.message}\n")
         return 4
     survived, misnamed = [], []
     for number, mutant in enumerate(wanted, 1):
-        catch = hunt(mutant)
+        catch = hunt(mutant, everywhere=NAMED not in names)
         word = "caught" if catch.by else "SURVIVED"
         by = (
             f"by {catch.by[0]}{f' and {len(catch.by) - 1} more' if len(catch.by) > 1 else ''}"

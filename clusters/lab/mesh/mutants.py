@@ -114,7 +114,7 @@ _AUTHORIZATION: Final = (
         "authorization",
         "identity-of-the-node",
         "A proxy has the identity of its node instead of its workload's.",
-        "test_allows_add_up",
+        "test_deny_before_allow",
         seen_in="agents that fetch certificates for all pods of a node with their own token",
     ),
     _broken(

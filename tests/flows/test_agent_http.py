@@ -89,6 +89,14 @@ def test_a_request_in_chunks_is_answered_after_a_continue(echoing: tuple[Served,
             assert json.loads(answer.partition(b"\r\n\r\n")[2])["nonce"] == "n7"
 
 
+def test_what_is_no_request_is_ended_at_once(echoing: tuple[Served, int, Agent]) -> None:
+    """A caller's proxy that speaks TLS to it is told so, as by any server of plain HTTP."""
+    _, port, _ = echoing
+    with socket.create_connection(("127.0.0.1", port), DEADLINE) as asked:
+        asked.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+        assert asked.recv(1) == b""
+
+
 def test_the_nonce_is_looked_for_only_in_answers_of_ours() -> None:
     assert instruction("status", {}, "/status/403?x") == "403"
     assert instruction("status", {"x-eastwest-status": "401"}, "/status/403") == "401"

@@ -106,7 +106,7 @@ def pod(revision: str, name: str, mutant: str = "") -> Object:
         "command": ["python3", "-m", "clusters.lab.mesh.istiod"],
         "env": env,
         "ports": [{"containerPort": port, "name": each, "protocol": "TCP"} for port, each in names.items()],
-        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1, "failureThreshold": 3},
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1, "timeoutSeconds": 5},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
     spec: Object = {

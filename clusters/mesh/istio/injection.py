@@ -119,7 +119,12 @@ def _why_not(kube: Kube, pod: Object, namespace: Object) -> str:
     annotated = found.annotations.get(INJECT)
     if annotated == "false" and INJECT not in found.labels:
         return f"pod annotation {INJECT}=false refuses the proxy; remove it"
-    return _by_age(found) or _by_webhook(kube, called) or f"labels ask for a proxy and there is none; {_CHECKED}"
+    return (
+        _by_age(found)
+        or _by_webhook(kube, called)
+        or _perhaps_by_age(found)
+        or f"labels ask for a proxy and there is none; {_CHECKED}"
+    )
 
 
 def _by_itself(found: _Pod) -> str:
@@ -188,14 +193,27 @@ def _unselected(found: _Pod, served: Iterable[str]) -> str:
 
 def _by_age(found: _Pod) -> str:
     """The pod was there before the namespace asked; told by whoever wrote the label last, where that is recorded."""
-    if INJECT in found.labels or REVISION in found.labels:
-        return ""
-    key = INJECTION if INJECTION in found.around else REVISION
-    labelled = _written(found.namespace["metadata"], key)
-    created = _time(found.pod["metadata"].get("creationTimestamp"))
-    if labelled and created and created <= labelled:
+    key, labelled, created = _ages(found)
+    # A label as old as its namespace cannot have come after the pod, as far as whole seconds tell.
+    if labelled and created and created <= labelled != _time(found.namespace["metadata"].get("creationTimestamp")):
         return f"the pod is older than the namespace's label {key}; restart it"
     return ""
+
+
+def _perhaps_by_age(found: _Pod) -> str:
+    """Namespace, label and pod are of one second, which is all that the cluster notes: nothing tells their order."""
+    key, labelled, created = _ages(found)
+    if labelled and created and created <= labelled:
+        return f"the pod may be older than the namespace's label {key} (both of one second); restart it"
+    return ""
+
+
+def _ages(found: _Pod) -> tuple[str, datetime.datetime | None, datetime.datetime | None]:
+    """The namespace's label that asks for the pod, when it was written, when the pod was; none where the pod asks."""
+    if INJECT in found.labels or REVISION in found.labels:
+        return "", None, None
+    key = INJECTION if INJECTION in found.around else REVISION
+    return key, _written(found.namespace["metadata"], key), _time(found.pod["metadata"].get("creationTimestamp"))
 
 
 def _written(meta: dict[str, Any], key: str) -> datetime.datetime | None:
@@ -205,11 +223,7 @@ def _written(meta: dict[str, Any], key: str) -> datetime.datetime | None:
         for entry in meta.get("managedFields") or []
         if f"f:{key}" in (((entry.get("fieldsV1") or {}).get("f:metadata") or {}).get("f:labels") or {})
     ]
-    known = [each for each in times if each]
-    created = _time(meta.get("creationTimestamp"))
-    latest = max(known, default=None)
-    # A label as old as its namespace cannot have come after the pod.
-    return None if latest is None or latest == created else latest
+    return max((each for each in times if each), default=None)
 
 
 def _time(text: Any) -> datetime.datetime | None:

@@ -27,6 +27,8 @@ REVISED = obj("Namespace", "shop", labels={"istio.io/rev": "1-30"})
 BOTH = obj("Namespace", "shop", labels={"istio.io/rev": "default", "istio-injection": "disabled"})
 YOUNG = around(istio_injection="enabled")
 YOUNG["metadata"]["managedFields"] = STALE
+BORN_TOGETHER = around(istio_injection="enabled")
+BORN_TOGETHER["metadata"]["managedFields"] = [{**STALE[0], "time": EARLY}]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,7 @@ YOUNG["metadata"]["managedFields"] = STALE
         ),
         pytest.param(pod(), BOTH, "label istio-injection=disabled", id="both-labels"),
         pytest.param(pod(), YOUNG, "older than the namespace's label istio-injection", id="older-than-label"),
+        pytest.param(pod(), BORN_TOGETHER, "may be older than the namespace's label", id="label-and-pod-of-one-second"),
         pytest.param(
             pod(labels={"sidecar.istio.io/inject": "false"}),
             around(istio_injection="enabled"),

@@ -1,6 +1,6 @@
 # `make` alone lists the targets. ARGS="…" is passed on to what a target runs.
 .DEFAULT_GOAL := help
-.PHONY: help verify test lint format mutants bench benchmarks kill docs docs-check fresh-machine hooks venv lock clean
+.PHONY: help verify test lint format mutants bench benchmarks benchmarks-mesh kill docs docs-check fresh-machine hooks venv lock clean
 ARGS ?=
 # Debian keeps nft in /usr/sbin, which is not on everyone's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -26,7 +26,7 @@ format: ## rewrite the code as ruff wants it
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-mutants: ## break the lab's data plane in every known way; each must be caught
+mutants: ## break the lab's data plane in every known way; each must be caught (ARGS=mesh, network or names)
 	@tools/bootstrap test
 	@$(BIN)/python -m tools.mutants $(ARGS)
 
@@ -37,6 +37,10 @@ bench: ## the suites on a real cluster: needs Docker, kind, kubectl
 benchmarks: ## measure start, matrix and suite times; prints JSON
 	@tools/bootstrap run
 	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+benchmarks-mesh: ## measure first verdict, a pod, a policy change and memory of a mesh; prints JSON
+	@tools/bootstrap run
+	@$(BIN)/python -m benchmarks.mesh $(ARGS)
 
 kill: ## kill the harness and the lab at random moments; nothing may stay behind
 	@tools/bootstrap test

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clusters.lab.mutants import MUTANTS, Mutant
+from clusters.lab.mutant import Mutant
+from clusters.lab.mutants import MUTANTS
 from clusters.lab.mutants import get as known
 from flows.errors import UsageError
 from reports import results

@@ -23,11 +23,8 @@ Kinds that are not in `kubectl api-resources` are unknown to the lab.
 _MUTANTS: Final = """# The lab's mutants
 
 Made from the code by `make docs`. Each is a data plane that is broken on purpose: `eastwest verify --mutant NAME`,
-`eastwest lab up --mutant NAME`. `make mutants` runs the suites against all of them; one that no test notices is a hole.
-
-| mutant | what does not hold | seen in |
-|---|---|---|
-"""
+`eastwest lab up --mutant NAME`; one of the mesh switches the mesh on. `make mutants` runs the suites against all of
+them (`ARGS=mesh`, `ARGS=network` or names: against some); one that no test notices is a hole."""
 
 
 def _cell(text: str) -> str:
@@ -46,8 +43,12 @@ def refuses() -> str:
 
 def mutants() -> str:
     """The page of the lab's mutants."""
-    rows = [f"| `{name}` | {_cell(each.breaks)} | {_cell(each.seen_in)} |" for name, each in MUTANTS.items()]
-    return _MUTANTS + "\n".join(rows) + "\n"
+    parts = [_MUTANTS]
+    for heading, mesh in (("The network", False), ("The mesh", True)):
+        parts += ["", f"## {heading}", "", "| mutant | what does not hold | seen in |", "|---|---|---|"]
+        found = (each for each in MUTANTS.values() if each.mesh == mesh)
+        parts += [f"| `{each.name}` | {_cell(each.breaks)} | {_cell(each.seen_in)} |" for each in found]
+    return "\n".join(parts) + "\n"
 
 
 def pages() -> dict[Path, str]:

@@ -43,6 +43,8 @@ FIELDS: Final[Mapping[Kind, str]] = {
     SERVICE_ENTRIES: "service_entries",
 }
 """Istio's kinds, and where a Mesh has them."""
+PATIENCE: Final = 20.0
+"""Seconds for the first list of everything."""
 
 
 class Registry:
@@ -78,8 +80,19 @@ class Registry:
         return all(each.synced.is_set() for each in self.informers.values())
 
     async def wait_synced(self) -> None:
-        """Return once every informer has had its first list."""
-        await asyncio.gather(*(each.synced.wait() for each in self.informers.values()))
+        """Return once every informer has had its first list.
+
+        Raises:
+            HarnessError: Some had none in `PATIENCE` seconds; names them.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.gather(*(each.synced.wait() for each in self.informers.values()))
+        except TimeoutError:
+            late = ", ".join(kind.plural for kind, each in self.informers.items() if not each.synced.is_set())
+            raise HarnessError(
+                f"the API server gave no list of {late} in {PATIENCE:.0f} s; may istiod read them?"
+            ) from None
 
     @property
     def mesh(self) -> Mesh:
@@ -107,7 +120,8 @@ class Registry:
             return
         for each in (before, now):
             if each and each.address:
-                self._addresses.pop((place[0], each.address), None)
+                if self._addresses.get((place[0], each.address)) == place:  # it may be another pod's by now
+                    del self._addresses[place[0], each.address]
                 self._touch(place, each)
         if now is None:
             del self._pods[place]

@@ -177,7 +177,6 @@ class Sessions:
     async def _arrived(self, namespace: str, pod: str) -> Proxy:
         """The pod, once it is known; an agent may be here before the news of its pod."""
         async with asyncio.timeout(ARRIVAL):
-            await self._plane.registry.wait_synced()
             while (found := self._plane.registry.proxy(namespace, pod)) is None:
                 await self._news.wait()
         return found

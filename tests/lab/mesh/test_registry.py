@@ -81,6 +81,15 @@ def test_only_ready_endpoints_of_known_pods_are_there() -> None:
     assert [each.address for each in _endpoints(watched)] == ["10.244.0.6", "172.31.0.2"]
 
 
+def test_an_address_may_have_gone_to_another_pod() -> None:
+    watched = _shop()
+    watched.registry.slice_told("MODIFIED", endpoint_slice("server", endpoint("10.244.0.5")))
+    watched.registry.pod_told("ADDED", pod("next", "10.244.0.5"))
+    watched.registry.pod_told("DELETED", pod("server", "10.244.0.5"))
+    (found,) = _endpoints(watched)
+    assert found.service_account == "next"
+
+
 def test_only_tcp_ports_and_no_aliases() -> None:
     watched = Watched()
     watched.registry.service_told("ADDED", service("dns", {"name": "dns", "port": 53, "protocol": "UDP"}, PORT))

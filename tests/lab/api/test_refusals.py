@@ -212,6 +212,20 @@ def test_restricted_namespace_names_every_violation(namespace: Namespace) -> Non
     assert namespace.create("pods", pod("two", spec, securityContext=safe)).code == 201
 
 
+def test_baseline_namespace_refuses_the_nodes_network(namespace: Namespace) -> None:
+    label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}}
+    namespace.api.call(
+        "PATCH", f"/api/v1/namespaces/{namespace.name}", label, content_type="application/merge-patch+json"
+    )
+    security = {"capabilities": {"add": ["NET_RAW"]}}
+    answer = namespace.create("pods", pod("one", {"hostNetwork": True}, securityContext=security))
+    assert answer.code == 403
+    assert answer.message == (
+        'pods "one" is forbidden: violates PodSecurity "baseline:latest": host namespaces (hostNetwork=true), '
+        'non-default capabilities (container "main" must not include "NET_RAW" in securityContext.capabilities.add)'
+    )
+
+
 @pytest.mark.parametrize("subresource", ["attach", "portforward"])
 def test_undone_subresource_is_refused_by_name(namespace: Namespace, subresource: str) -> None:
     namespace.create("pods", pod("one"))

@@ -28,6 +28,31 @@ def test_a_restricted_container_has_its_user_a_read_only_root_and_no_capability(
     assert {each for each in words if len(each) == 16} == {"0" * 16}
 
 
+@pytest.mark.parametrize(("user", "seen"), [(0, "0000000000002000 hears"), (1000, "0000000000000000 deaf")])
+def test_in_the_nodes_network_root_with_net_raw_and_nobody_else_hears_its_packets(
+    world: World, user: int, seen: str
+) -> None:
+    script = """
+import os, re, socket
+held = re.search(r"CapEff:\\s*(\\w+)", open("/proc/self/status").read()).group(1)
+try:
+    socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+    print(held, "hears", socket.gethostname())
+except PermissionError:
+    print(held, "deaf", socket.gethostname())
+"""
+    security = {"runAsUser": user, "capabilities": {"drop": ["ALL"], "add": ["NET_RAW"]}}
+    spec = {
+        "hostNetwork": True,
+        "restartPolicy": "Never",
+        "containers": [world.python(script, securityContext=security)],
+    }
+    name = world.pod(spec)
+    status = world.wait(name, over)["status"]
+    assert world.logs(name) == f"{seen} lab-0\n"
+    assert status["podIP"] == status["hostIP"]
+
+
 def test_root_is_refused_where_run_as_non_root_is_asked(world: World) -> None:
     name = world.pod({"containers": [world.python(FOREVER, securityContext={"runAsNonRoot": True})]})
     assert "runAsNonRoot" in world.waiting(name, "CreateContainerConfigError")["message"]

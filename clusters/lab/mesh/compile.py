@@ -13,16 +13,19 @@ from clusters.lab.mesh.inbound import compile_inbound
 from clusters.lab.mesh.model import Config, Json, Mesh, Proxy
 from clusters.lab.mesh.outbound import Outlook
 
+_SEEN: Final = ("services", "peer_authentications", "destination_rules", "virtual_services", "service_entries")
+"""All that clients see of a Mesh; the rest is for servers alone."""
+
 
 class Cache:
-    """Keeps what the proxies of one Mesh share, until it is asked about another Mesh object."""
+    """Keeps what the proxies of one Mesh share, until it is asked about one whose clients see other objects."""
 
     def __init__(self) -> None:
         self._outlook: Outlook | None = None
 
     def outlook(self, mesh: Mesh) -> Outlook:
-        """The one for this very object."""
-        if self._outlook is None or self._outlook.mesh is not mesh:
+        """The one for these very objects."""
+        if self._outlook is None or any(getattr(self._outlook.mesh, each) is not getattr(mesh, each) for each in _SEEN):
             self._outlook = Outlook(mesh)
         return self._outlook
 

@@ -24,19 +24,20 @@ _dump = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class Encoder:
-    """Encodes what proxies share once, by the objects' identity, for as long as it is asked about one Mesh."""
+    """Encodes an object once, by its identity, for as long as every Mesh that it is asked about has it."""
 
     def __init__(self) -> None:
         self._mesh: Mesh | None = None
         self._made: dict[int, tuple[Json, str]] = {}
+        self._before: dict[int, tuple[Json, str]] = {}
         self._texts: dict[str, str] = {}
 
     def pieces(self, mesh: Mesh, config: Config) -> Pieces:
         """The pieces of a configuration that was compiled from this Mesh."""
         if mesh is not self._mesh:
             self._mesh = mesh
-            self._texts = {text: text for _, text in self._made.values()}
-            self._made.clear()
+            self._before, self._made = self._made, {}
+            self._texts = {text: text for _, text in self._before.values()}
         return {
             CLUSTERS: self._all(CLUSTERS, config.clusters),
             LISTENERS: self._all(LISTENERS, config.listeners),
@@ -48,8 +49,9 @@ class Encoder:
 
     def _one(self, kind: str, resource: Json) -> str:
         """The text, escaped as it stands in a message. The object is kept, so nobody else gets its `id`."""
-        known = self._made.get(id(resource))
+        known = self._made.get(id(resource)) or self._before.get(id(resource))
         if known:
+            self._made[id(resource)] = known
             return known[1]
         text = _dump(_dump({"@type": _TYPES[kind], **resource}))[1:-1]
         text = self._texts.get(text, text)

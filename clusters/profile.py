@@ -48,6 +48,7 @@ class Profile:
     """One cluster's description. All durations are seconds.
 
     Attributes:
+        mesh_revisions: Control planes that the lab's mesh has besides its default one.
         deny: How NetworkPolicy denies here: `drop` (silence) or `reject` (RST or ICMP).
         deny_timeout: Silence counts as a drop after this long.
         converge_timeout: A policy must be in force within this long.
@@ -65,6 +66,7 @@ class Profile:
     node_image: str = ""
     cni: str = ""
     mesh: str = "none"
+    mesh_revisions: list[str] = field(default_factory=list)
     deny: Deny = "drop"
     deny_timeout: float = 1.0
     converge_timeout: float = 15.0

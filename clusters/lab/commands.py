@@ -54,6 +54,7 @@ def up(
     nodes: int = 2,
     ip_family: str = "ipv4",
     mesh: str = "none",
+    mesh_revisions: Iterable[str] = (),
     mutant: str = "",
     images: Iterable[str] = (),
     port: int = 0,
@@ -64,6 +65,7 @@ def up(
         detach: Return as soon as it is ready and leave it running.
         write_kubeconfig: A file for the kubeconfig, or empty: then the state record serves as one.
         mesh: `istio` or `none`.
+        mesh_revisions: Control planes besides the default one.
         images: `NAME=PATH` pairs.
         port: The API server's port on 127.0.0.1; 0 for any.
 
@@ -73,7 +75,9 @@ def up(
     """
     started = time.monotonic()
     _clear()
-    wanted = lab_options(nodes=nodes, mutant=mutant, images=images, ip_family=ip_family, mesh=mesh)
+    wanted = lab_options(
+        nodes=nodes, mutant=mutant, images=images, ip_family=ip_family, mesh=mesh, mesh_revisions=mesh_revisions
+    )
     if not 0 <= port <= 65535:
         raise UsageError(f"--port {port}: not a port; give 1 to 65535, or 0 for any")
     asked = Path(write_kubeconfig).expanduser().absolute() if write_kubeconfig else None

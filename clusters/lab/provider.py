@@ -39,6 +39,7 @@ class LabProvider:
             mutant=self._options.mutant,
             images=(*self._profile.images, *self._options.images),
             mesh=self._profile.mesh,
+            mesh_revisions=self._profile.mesh_revisions,
         )
         lab = Lab.start(wanted, timeout=self._profile.up_timeout)
         self._lab = lab

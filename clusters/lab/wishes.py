@@ -5,6 +5,7 @@ What belongs here: checks that need no lab. What does not: starting one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,8 @@ MOST_NODES: Final = 32
 """More than a laptop's share; the address plan holds 200."""
 IP_FAMILIES: Final = ("ipv4", "ipv6", "dual")
 MESHES: Final = ("none", "istio", "linkerd")
+_REVISION: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$")
+"""It becomes a part of the names of a Service and of a pod."""
 
 
 def lab_options(
@@ -25,12 +28,14 @@ def lab_options(
     images: Iterable[str] = (),
     ip_family: str = "ipv4",
     mesh: str = "none",
+    mesh_revisions: Iterable[str] = (),
 ) -> LabOptions:
     """The settings for these wishes.
 
     Args:
         mutant: One of the mesh switches the mesh on.
         images: `NAME=PATH` pairs.
+        mesh_revisions: Control planes besides the default one; none without a mesh.
 
     Raises:
         UsageError: One of them cannot be had; the message names the option and the remedy.
@@ -48,7 +53,13 @@ def lab_options(
 
         if mutants.get(mutant).mesh:
             mesh = "istio"
-    return LabOptions(nodes=nodes, mesh=mesh, mutant=mutant, images=parse_images(images))
+    revisions = tuple(dict.fromkeys(mesh_revisions))
+    for each in revisions:
+        if mesh == "none":
+            raise UsageError(f"--mesh-revision {each}: there is no mesh; use --mesh istio too")
+        if not _REVISION.match(each) or each == "default":
+            raise UsageError(f"--mesh-revision {each}: use lower-case letters, digits and '-', and not 'default'")
+    return LabOptions(nodes=nodes, mesh=mesh, mesh_revisions=revisions, mutant=mutant, images=parse_images(images))
 
 
 def parse_images(pairs: Iterable[str]) -> dict[str, str]:

@@ -125,6 +125,8 @@ class Injection:
         form: How its proxy runs.
         ready: Containers ready and in all, counted as `kubectl get pods` counts (restartable init containers too).
         revision: The control plane that injected it; `version` is its proxy's.
+        skew: How its proxy and the control plane that it should have differ, by revision or version, with the remedy;
+            empty when they do not, or when it has no proxy.
         reason: Why it has no proxy, naming the label, annotation or webhook to mend; empty when it has one.
     """
 
@@ -133,6 +135,7 @@ class Injection:
     proxy_ready: bool = False
     revision: str = ""
     version: str = ""
+    skew: str = ""
     reason: str = ""
 
     @property

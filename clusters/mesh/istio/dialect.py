@@ -6,6 +6,7 @@ What belongs here: the interface and what is asked once. What does not: how each
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from clusters.kube import Kube
@@ -21,7 +22,7 @@ from clusters.mesh.dialect import (
     ProxyState,
     Step,
 )
-from clusters.mesh.istio import authority, detect, disturb, explain, injection, read, write
+from clusters.mesh.istio import authority, detect, disturb, explain, injection, read, skew, write
 from clusters.mesh.istio.words import (
     CONFIG,
     DEFAULT,
@@ -125,7 +126,9 @@ class Istio:
         Raises:
             KubeError: The cluster did not answer.
         """
-        return injection.injection(self._kube, pod, namespace)
+        found = injection.injection(self._kube, pod, namespace)
+        facts = self.detect() if found.form != "none" else None
+        return replace(found, skew=skew.skew(found, pod, namespace, facts.revisions)) if facts else found
 
     def proxy(self, workload: Workload) -> ProxyState:
         """What the workload's proxy says of itself.

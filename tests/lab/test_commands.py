@@ -112,9 +112,13 @@ def test_record_of_a_killed_lab_is_cleared_by_status(
         pytest.param({"ip_family": "dual"}, "--ip-family dual: the lab does ipv4 only", id="dual-stack"),
         pytest.param({"ip_family": "ipx"}, "--ip-family ipx: unknown; use one of ipv4", id="unknown-family"),
         pytest.param({"mesh": "linkerd"}, "--mesh linkerd: the lab does istio only so far", id="mesh"),
-        pytest.param({"mesh_revisions": ("canary",)}, "--mesh-revision canary: there is no mesh", id="revision-of-none"),
         pytest.param(
-            {"mesh": "istio", "mesh_revisions": ("Canary",)}, "--mesh-revision Canary: use lower-case", id="revision-name"
+            {"mesh_revisions": ("canary",)}, "--mesh-revision canary: there is no mesh", id="revision-of-none"
+        ),
+        pytest.param(
+            {"mesh": "istio", "mesh_revisions": ("Canary",)},
+            "--mesh-revision Canary: use lower-case",
+            id="revision-name",
         ),
         pytest.param({"nodes": 0}, "--nodes 0: a lab has 1 to 32 nodes", id="no-node"),
         pytest.param({"mutant": "no-enforcment"}, "did you mean 'no-enforcement'", id="mutant-misspelled"),

@@ -55,9 +55,7 @@ _IDENTITIES: Final[Mapping[str, Callable[[], Fault]]] = {
     "any-authority-trusted": lambda: inbound(put("trust_chain_verification", "ACCEPT_UNTRUSTED", _CALLERS)),
     "expired-certificates-taken": lambda: inbound(put("allow_expired_certificate", True, _CALLERS)),
     "trust-domain-ignored": lambda: inbound(miswirings.without_names),
-    "certificate-not-required": lambda: inbound(
-        put_beside("require_client_certificate", False, "require_client_certificate")
-    ),
+    "certificate-not-required": lambda: inbound(miswirings.certificates_optional),
     "old-tls-taken": lambda: inbound(miswirings.old_versions),
     "identity-of-the-node": lapses.nodes_identities,
     "identity-claimed-in-a-header": lambda: inbound(miswirings.naked_vouch_for_themselves),

@@ -71,6 +71,11 @@ def without_names(found: Json) -> Json:
     return {key: each for key, each in found.items() if key != "match_subject_alt_names"}
 
 
+def certificates_optional(found: Json) -> Json:
+    """Callers may show none; Envoy asks for one all the same as long as it has names to compare."""
+    return put_beside("require_client_certificate", False, "require_client_certificate")(without_names(found))
+
+
 def old_versions(found: Json) -> Json:
     """TLS 1.0 and 1.1 are taken, with the ciphers they have."""
     if "tls_params" not in found:

@@ -74,7 +74,7 @@ class _World:
         self._provider = providers.make(self._profile, Options(), secrets.token_hex(3))
 
     def __enter__(self) -> World:
-        preload()
+        preload(official=self._profile.provider != "lab")
         started = time.monotonic()
         cluster: Cluster = self._provider.up()
         seconds = time.monotonic() - started

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlencode
 
+from clusters.loopback import of_this_machine
 from flows.errors import FIRST_LINE, HarnessError
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class _Errors(logging.Handler):
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """What an opened connection holds: the official client's configuration and its pool."""
+    """What an opened connection holds: a configuration as the official client has it, and its pool."""
 
     configuration: Any
     pool: PoolManager
@@ -162,9 +163,9 @@ class Connection:
         self._opened: _Session | None = None
 
     @staticmethod
-    def preload() -> None:
-        """Import the official client (about a second)."""
-        importlib.import_module("kubernetes.config")
+    def preload(*, official: bool = True) -> None:
+        """Import the official client (about a second), or what a cluster of our own is content with."""
+        importlib.import_module("kubernetes.config" if official else "urllib3")
 
     def close(self) -> None:
         """Drop the pooled connections; the next request opens new ones."""
@@ -322,6 +323,10 @@ class Connection:
             return self._opened
 
     def _open(self) -> _Session:
+        own = of_this_machine(self._kubeconfig, self._context)
+        if own:
+            pool = own.pool(POOL)
+            return _Session(own, pool, pool.clear)
         from kubernetes.client import Configuration
         from kubernetes.config import ConfigException, new_client_from_config_dict
 

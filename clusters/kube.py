@@ -12,6 +12,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -50,9 +51,14 @@ __all__ = [
 ]
 
 
-def preload() -> threading.Thread:
-    """Import the official client in the background: it costs a second that cluster start can hide."""
-    thread = threading.Thread(target=Connection.preload, name="import-kubernetes", daemon=True)
+def preload(*, official: bool = True) -> threading.Thread:
+    """Import the official client in the background: it costs a second that cluster start can hide.
+
+    Args:
+        official: Whether the cluster may need it; one of our own on this machine does not.
+    """
+    work = partial(Connection.preload, official=official)
+    thread = threading.Thread(target=work, name="import-kubernetes", daemon=True)
     thread.start()
     return thread
 

@@ -13,14 +13,13 @@ from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
 from fixtures.workloads import CALLER, MESH_PORTS, PEER, SERVER, STRAY, Spec, in_mesh
+from fixtures.world import World
 from flows.errors import PreparationError, VerdictError
 from suites.network.manifests import DNS, labelled, network_policy, pods, tcp
 
 TO_SERVER = {"to": [pods(app="server")]}
 CLIENTS = labelled(role="client")
 PEERS = labelled(app="peer")
-PATIENCE = 12.0
-"""Seconds in which a proxy that reaches its control plane is ready, with room for a busy machine."""
 PROBED_WITHIN = 5.0
 """Seconds in which a pod that is probed every second is surely probed."""
 
@@ -57,7 +56,7 @@ def test_kubernetes_api(policy: Policies, matrix: MatrixAsker, caller: Actor, st
     assert stray.blames("kubernetes:443@service-ip") == "to-server forgets the Kubernetes API"
 
 
-def test_control_plane(policy: Policies, matrix: MatrixAsker, peer: Actor) -> None:
+def test_control_plane(policy: Policies, matrix: MatrixAsker, peer: Actor, world: World) -> None:
     """A pod whose policy lets it out to its server and to DNS, but not to the mesh's control plane.
 
     The one that runs goes on, for the stream that its proxy has is let be. A new one never becomes ready, and the
@@ -69,7 +68,7 @@ def test_control_plane(policy: Policies, matrix: MatrixAsker, peer: Actor) -> No
     peer        .                X
     stray       .                .
     """)
-    peer.restart(PATIENCE)
+    peer.restart(patience=world.cluster.profile.converge_timeout)
     with pytest.raises(PreparationError, match="peer is not ready: to-server forgets the control plane"):
         matrix.becomes("""
                     server:9090@dns

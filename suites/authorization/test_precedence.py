@@ -18,7 +18,6 @@ from fixtures.mesh import (
     Scope,
     Source,
     namespace,
-    whole_mesh,
     workload,
 )
 from fixtures.workloads import CALLER, PEER, SCRAPER, SERVER, Spec, in_mesh
@@ -128,19 +127,6 @@ def test_other_namespaces_rules(mesh: Meshes, matrix: MatrixAsker) -> None:
                 server:8080/http@dns  peer:8080/http@dns  scraper:8080/http@dns
     caller      .                     .                   forbidden
     peer        .                     .                   forbidden
-    """)
-
-
-@pytest.mark.cluster_wide
-def test_deny_of_the_mesh(mesh: Meshes, matrix: MatrixAsker) -> None:
-    """What the whole mesh denies, no workload's own rule allows."""
-    mesh(access("deny-scraper", "scraper", action=Action.DENY, scope=whole_mesh()))
-    mesh(access("allow-scraper", "scraper", "caller"))
-    matrix.becomes("""
-                server:8080/http@dns  server:9090@dns  peer:8080/http@dns
-    caller      .                     .                .
-    peer        forbidden             reset|closed     .
-    scraper     forbidden             reset|closed     forbidden
     """)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from fixtures.asking import MatrixAsker
-from fixtures.mesh import Meshes, Mode, Mtls, namespace, whole_mesh, workload
+from fixtures.mesh import Meshes, Mode, Mtls, namespace, workload
 from fixtures.workloads import MESH_WORLD, Spec
 
 TABLE = """
@@ -87,19 +87,4 @@ def test_back_to_permissive(mesh: Meshes, matrix: MatrixAsker) -> None:
     mode.becomes(Mtls(scope=namespace(), mode=Mode.PERMISSIVE))
     matrix.becomes(naked())
     mode.delete()
-    matrix.becomes(naked())
-
-
-@pytest.mark.cluster_wide
-def test_strict_mesh(mesh: Meshes, matrix: MatrixAsker) -> None:
-    """Strict for the whole mesh holds in every namespace that says nothing else."""
-    mesh(Mtls(scope=whole_mesh(), mode=Mode.STRICT))
-    matrix.becomes(naked(http="reset", tcp="reset", peer="reset"))
-
-
-@pytest.mark.cluster_wide
-def test_namespace_before_mesh(mesh: Meshes, matrix: MatrixAsker) -> None:
-    """A namespace's own mode wins over the mesh's."""
-    mesh(Mtls(scope=whole_mesh(), mode=Mode.STRICT))
-    mesh(Mtls(scope=namespace(), mode=Mode.PERMISSIVE))
     matrix.becomes(naked())

@@ -47,7 +47,7 @@ _MTLS: Final = (
         "A workload that leaves its mode open is permissive instead of what its namespace is.",
         "test_unset_inherits",
     ),
-    _broken("mtls", "mesh-mode-ignored", "The mode of the whole mesh counts for nobody.", "test_strict_mesh"),
+    _broken("layers", "mesh-mode-ignored", "The mode of the whole mesh counts for nobody.", "test_strict_mesh"),
     _broken(
         "mtls",
         "disable-unknown-to-callers",
@@ -172,7 +172,7 @@ _AUTHORIZATION: Final = (
         "test_allow_nothing_and_back",
     ),
     _broken(
-        "authorization",
+        "layers",
         "root-policies-ignored",
         "The policies of the whole mesh hold for nobody.",
         "test_deny_of_the_mesh",

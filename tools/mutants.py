@@ -34,17 +34,19 @@ class Catch:
     Attributes:
         by: The tests that failed with a differing verdict.
         named: Whether one of the tests named for it was among them.
+        told: Whether it surely got away, where nothing caught it: every test came to an end that says something.
         why: Where nothing caught it: what the run said instead.
     """
 
     by: tuple[str, ...]
     named: bool
     seconds: float
+    told: bool = True
     why: str = ""
 
 
-def run(mutant: Mutant, keywords: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """The tests that caught the mutant, and the closing words of the run."""
+def run(mutant: Mutant, keywords: Sequence[str]) -> tuple[tuple[str, ...], bool, str]:
+    """The tests that caught the mutant, whether every test told something, and the closing words of the run."""
     with tempfile.TemporaryDirectory(prefix="eastwest-mutant-") as folder:
         command = [sys.executable, "-m", "eastwest", "verify", mutant.suite, "--mutant", mutant.name, "--no-canary"]
         command += ["--out", folder, "--workers", "0" if keywords else "2"]
@@ -52,13 +54,13 @@ def run(mutant: Mutant, keywords: Sequence[str]) -> tuple[tuple[str, ...], str]:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
         except subprocess.TimeoutExpired:
-            return (), f"no end within {DEADLINE:.0f} s"
+            return (), False, f"no end within {DEADLINE:.0f} s"
         written = Path(folder, results.RESULTS)
         if not written.is_file():
-            return (), (done.stderr or done.stdout).strip()[-400:]
+            return (), False, (done.stderr or done.stdout).strip()[-400:]
         record = results.read(written)
     caught = tuple(test.name for test in record.outcomes("failed") if _differs(test.matrices))
-    return caught, record.summary.headline
+    return caught, bool(record.tests) and not record.outcomes("broken", "skipped"), record.summary.headline
 
 
 def _differs(matrices: list[dict[str, object]]) -> bool:
@@ -74,12 +76,12 @@ def _differs(matrices: list[dict[str, object]]) -> bool:
 def hunt(mutant: Mutant, *, everywhere: bool = True) -> Catch:
     """Run the tests named for the mutant, then, if it got away and it is to be hunted everywhere, all."""
     started = time.monotonic()
-    by, why = run(mutant, mutant.tests) if mutant.tests else ((), "no test is named for it")
+    by, told, why = run(mutant, mutant.tests) if mutant.tests else ((), True, "no test is named for it")
     if by:
         return Catch(by=by, named=True, seconds=time.monotonic() - started)
     if everywhere:
-        by, why = run(mutant, ())
-    return Catch(by=by, named=False, seconds=time.monotonic() - started, why=why)
+        by, told, why = run(mutant, ())
+    return Catch(by=by, named=False, seconds=time.monotonic() - started, told=told, why=why)
 
 
 def _meant(name: str) -> list[Mutant]:
@@ -95,27 +97,31 @@ def main(names: Sequence[str]) -> int:
     except UsageError as error:
         sys.stderr.write(f"mutants: {error.message}\n")
         return 4
-    survived, misnamed = [], []
+    survived: list[str] = []
+    untold: list[str] = []
+    misnamed: list[str] = []
     for number, mutant in enumerate(wanted, 1):
         catch = hunt(mutant, everywhere=NAMED not in names)
-        word = "caught" if catch.by else "SURVIVED"
+        word = "caught" if catch.by else "SURVIVED" if catch.told else "UNTOLD"
         by = (
             f"by {catch.by[0]}{f' and {len(catch.by) - 1} more' if len(catch.by) > 1 else ''}"
             if catch.by
-            else catch.why
+            else catch.why.strip().rpartition("\n")[2]
         )
         sys.stdout.write(f"{number:>2}/{len(wanted)} {mutant.name:32} {word:8} {catch.seconds:5.1f} s  {by}\n")
         sys.stdout.flush()
         if not catch.by:
-            survived.append(mutant.name)
+            (survived if catch.told else untold).append(mutant.name)
         elif not catch.named:
             misnamed.append(mutant.name)
     if survived:
         sys.stdout.write(f"survived, a hole in the suite: {', '.join(survived)}\n")
+    if untold:
+        sys.stdout.write(f"could not be told, run them again: {', '.join(untold)}\n")
     if misnamed:
         sys.stdout.write(f"caught, but not by the tests that its entry names: {', '.join(misnamed)}\n")
-    sys.stdout.write(f"mutants: {len(wanted) - len(survived)} of {len(wanted)} caught\n")
-    return 1 if survived or misnamed else 0
+    sys.stdout.write(f"mutants: {len(wanted) - len(survived) - len(untold)} of {len(wanted)} caught\n")
+    return 1 if survived or untold or misnamed else 0
 
 
 if __name__ == "__main__":

@@ -52,13 +52,8 @@ __all__ = [
 
 
 def preload(*, official: bool = True) -> threading.Thread:
-    """Import the official client in the background: it costs a second that cluster start can hide.
-
-    Args:
-        official: Whether the cluster may need it; one of our own on this machine does not.
-    """
-    work = partial(Connection.preload, official=official)
-    thread = threading.Thread(target=work, name="import-kubernetes", daemon=True)
+    """Import what requests need in the background: the official client takes a second that cluster start can hide."""
+    thread = threading.Thread(target=partial(Connection.preload, official=official), daemon=True)
     thread.start()
     return thread
 

@@ -64,13 +64,19 @@ def run(mutant: Mutant, keywords: Sequence[str]) -> tuple[tuple[str, ...], bool,
 
 
 def _differs(matrices: list[dict[str, object]]) -> bool:
-    """Whether the last matrix differs in one cell and holds in another, or holds and the test's assertion did not.
+    """Whether the last matrix differs in one cell, and it or one before it holds in another; or the assertion differs.
 
-    A test without any matrix asserts its controls itself.
+    Where every cell of the last matrix holds it was the test's own assertion that did not. A test without any matrix
+    asserts its controls itself.
     """
-    cells = matrices[-1]["cells"] if matrices else []
-    findings = {cell["finding"] for cell in cells} if isinstance(cells, list) else set()
-    return findings >= {"differs", "holds"} or findings <= {"holds", "unasked"}
+    found = [_findings(each) for each in matrices]
+    last = found[-1] if found else set()
+    return ("differs" in last and any("holds" in each for each in found)) or last <= {"holds", "unasked"}
+
+
+def _findings(matrix: dict[str, object]) -> set[str]:
+    cells = matrix["cells"]
+    return {str(cell["finding"]) for cell in cells} if isinstance(cells, list) else set()
 
 
 def hunt(mutant: Mutant, *, everywhere: bool = True) -> Catch:

@@ -70,7 +70,6 @@ _ACCESS: Final[Mapping[str, Callable[[], Fault]]] = {
     "allow-nothing-allows": lambda: on_policies(misreadings.nothing_is_everything),
     "audit-allows": lambda: misreadings.as_action("AUDIT", "ALLOW"),
     "custom-skipped": lambda: misreadings.without_action("CUSTOM"),
-    "policy-of-every-namespace": lambda: instead(misreadings.of_every_namespace),
     "policy-selector-ignored": lambda: on_policies(misreadings.for_the_whole_namespace),
     "root-policies-ignored": lambda: on_policies(misreadings.not_of_the_root),
     "authorization-for-http-only": lambda: inbound(miswirings.unauthorized_tcp),

@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 
+from clusters.lab.mesh.model import ROOT_NAMESPACE
 from clusters.lab.mesh.mutation import Admission, Fault, Inject, Object
 from clusters.lab.mesh.redirect import Redirection
 
@@ -45,8 +46,8 @@ def _labels(obj: Object) -> dict[str, str]:
 
 
 def never_out(asked: Admission) -> None:
-    """A pod that wants no proxy says nothing."""
-    if _labels(asked.pod).get(_INJECT) == "false":
+    """A pod that wants no proxy says nothing, but for the control plane's own, which could not start."""
+    if asked.pod["metadata"].get("namespace") != ROOT_NAMESPACE and _labels(asked.pod).get(_INJECT) == "false":
         del _labels(asked.pod)[_INJECT]
 
 

@@ -216,14 +216,6 @@ def allow_first(mesh: Mesh, proxy: Proxy) -> Mesh:
     return replace(mesh, authorization_policies=kept)
 
 
-def of_every_namespace(mesh: Mesh, proxy: Proxy) -> Mesh:
-    """A policy holds for the workloads of every namespace, not of its own alone."""
-    moved = tuple(
-        replace(each, meta=replace(each.meta, namespace=proxy.namespace)) for each in mesh.authorization_policies
-    )
-    return replace(mesh, authorization_policies=moved)
-
-
 def parts_apart(rule: AccessRule) -> Sequence[AccessRule]:
     """Source, operation and conditions of a rule: one of them is enough."""
     parts = (

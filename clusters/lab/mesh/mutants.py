@@ -161,12 +161,6 @@ _AUTHORIZATION: Final = (
     ),
     _broken(
         "authorization",
-        "policy-of-every-namespace",
-        "A policy holds in every namespace, not in its own alone.",
-        "test_other_namespaces_rules",
-    ),
-    _broken(
-        "authorization",
         "policy-selector-ignored",
         "A workload's policy holds for its whole namespace.",
         "test_allow_nothing_and_back",

@@ -149,7 +149,6 @@ CASES = (
     Case("allow-nothing-allows", _with(replace(ALLOW, rules=None))),
     Case("audit-allows", _with(policy(rule(), action="AUDIT"))),
     Case("custom-skipped", _with(policy(rule(), action="CUSTOM", provider="nobody"))),
-    Case("policy-of-every-namespace", _with(policy(rule(), namespace="bank"))),
     Case("policy-selector-ignored", _with(OWN)),
     Case("root-policies-ignored", _with(policy(rule(), namespace="istio-system"))),
     Case("authorization-for-http-only", _with(ALLOW)),

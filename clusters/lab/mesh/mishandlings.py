@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 
-from clusters.lab.mesh.model import ROOT_NAMESPACE
+from clusters.lab.mesh.model import PROBES, PROMETHEUS, ROOT_NAMESPACE, STATUS
 from clusters.lab.mesh.mutation import Admission, Fault, Inject, Object
 from clusters.lab.mesh.redirect import Redirection
 
@@ -90,8 +90,10 @@ def not_held() -> Fault:
 
 
 def without_exceptions(wanted: Redirection) -> Redirection:
-    """Ports that were to be left alone are redirected like all others."""
-    return replace(wanted, excluded_ports=(), inbound_excluded=())
+    """Ports that were to be left alone are redirected like all others, but for the proxy's own."""
+    own = {str(each) for each in (PROBES, STATUS, PROMETHEUS)}
+    kept = tuple(each for each in wanted.inbound_excluded if each in own)
+    return replace(wanted, excluded_ports=(), inbound_excluded=kept)
 
 
 def leaving_out(*ports: str) -> Callable[[Redirection], Redirection]:

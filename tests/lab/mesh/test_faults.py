@@ -352,8 +352,8 @@ def test_nothing_holds_the_application() -> None:
 
 
 def test_redirections() -> None:
-    wanted = Redirection(inbound_excluded=("9090",), excluded_ports=("8081",))
-    assert chosen("exclusions-ignored").redirection(wanted) == Redirection()
+    wanted = Redirection(inbound_excluded=("15021", "9090"), excluded_ports=("8081",))
+    assert chosen("exclusions-ignored").redirection(wanted) == Redirection(inbound_excluded=("15021",))
     assert chosen("calls-not-redirected").redirection(wanted).excluded_ports == ("8081", "9090")
 
 

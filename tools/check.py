@@ -20,7 +20,7 @@ from tools import tally
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 BIN: Final = Path(sys.executable).parent
 REPORT: Final = CHECKOUT / "build" / "tests.xml"
-LINT_DEADLINE, TEST_DEADLINE = 180, 420  # seconds
+LINT_DEADLINE, TEST_DEADLINE = 180, 660  # seconds
 TIMED_OUT: Final = 124
 
 

@@ -163,7 +163,7 @@ _AUTHORIZATION: Final = (
         "authorization",
         "policy-selector-ignored",
         "A workload's policy holds for its whole namespace.",
-        "test_allow_nothing_and_back",
+        "test_deny_before_allow",
     ),
     _broken(
         "layers",

@@ -37,6 +37,7 @@ class Pieces:
         self._taken: dict[Piece, str] = {}
         self._refused: dict[Piece, str] = {}
         self._offered: dict[tuple[str, str], str] = {}
+        self._asked: dict[tuple[str, str], str] = {}
         self._generation = 0
         self._changed = threading.Condition()
 
@@ -47,6 +48,7 @@ class Pieces:
             self._taken.clear()
             self._refused.clear()
             self._offered.clear()
+            self._asked.clear()
             self._changed.notify_all()
 
     def offer(self, texts: Mapping[Piece, str], version: str) -> set[Piece]:
@@ -95,7 +97,7 @@ class Pieces:
         """The version and text for a question, as soon as they are others than what Envoy has and was offered.
 
         Args:
-            has: The version that Envoy has taken; empty on a fresh subscription.
+            has: The version that Envoy has taken; empty on a fresh subscription, and when it refused the first one.
 
         Raises:
             LapsedError: The Envoy that asked is gone.
@@ -104,16 +106,23 @@ class Pieces:
         place = kind, ",".join(names)
         with self._changed:
             generation = self._generation
-            offered = self._offered.get(place, "") if has else ""
+            offered = self._offered.get(place, "")
+            if not has and self._asked.get(place):
+                offered = ""  # What has taken something never says that it has nothing: this is another subscription.
+            self._asked[place] = has
             for piece in wanted:
                 if has:
                     self._taken[piece] = has
+                    if self._refused.get(piece) == has:
+                        del self._refused[piece]
                 if offered and has != offered:
                     self._refused[piece] = offered
             self._changed.notify_all()
             while True:
                 if generation != self._generation:
                     raise LapsedError
+                if offered and not has and self._asked[place] == offered:
+                    offered = ""  # No refusal: a subscription beside this one was told, and has taken it by now.
                 there = [self._held[piece] for piece in wanted if piece in self._held]
                 version = max((each[0] for each in there), key=_number, default="")
                 if len(there) == len(wanted) and version not in {has, offered}:

@@ -73,6 +73,50 @@ def test_refused_when_the_next_question_has_the_former_version() -> None:
     assert again.answer == ("3", "[3]")
 
 
+def test_refused_when_a_first_version_is_asked_for_again() -> None:
+    """An Envoy that refuses a first version has none to ask with; told again, it would ask and log without end."""
+    pieces = Pieces()
+    pieces.offer({ROUTES: "[1]"}, "1")
+    asked(pieces).join(10)
+    again = asked(pieces)
+    with pytest.raises(RejectedError, match="routes 8080"):
+        pieces.await_taken({ROUTES}, in_time())
+    assert again.answer is None
+    pieces.offer({ROUTES: "[2]"}, "2")
+    again.join(10)
+    assert again.answer == ("2", "[2]")
+    third = asked(pieces)
+    with pytest.raises(RejectedError, match="routes 8080"):
+        pieces.await_taken({ROUTES}, in_time())
+    assert third.answer is None
+
+
+def test_a_fresh_subscription_of_what_was_taken_is_answered() -> None:
+    """A listener that is removed and comes back lets the same Envoy ask for its routes as if for the first time."""
+    pieces = Pieces()
+    pieces.offer({ROUTES: "[1]"}, "1")
+    for _ in range(2):
+        fresh = asked(pieces)
+        fresh.join(10)
+        assert fresh.answer == ("1", "[1]")
+        asked(pieces, "1")
+        pieces.await_taken({ROUTES}, in_time())
+
+
+def test_a_second_subscription_beside_the_first_is_told_once_that_has_taken_it() -> None:
+    """Two that ask afresh at once look like a refusal until one of them says what it has."""
+    pieces = Pieces()
+    pieces.offer({ROUTES: "[1]"}, "1")
+    asked(pieces).join(10)
+    second = asked(pieces)
+    with pytest.raises(RejectedError):
+        pieces.await_taken({ROUTES}, in_time())
+    asked(pieces, "1")
+    second.join(10)
+    assert second.answer == ("1", "[1]")
+    pieces.await_taken({ROUTES}, in_time())
+
+
 def test_a_new_envoy_is_told_everything_and_has_refused_nothing() -> None:
     """An Envoy that died took its answers along: a fresh one that has no version yet must not wait for a change."""
     pieces = Pieces()

@@ -215,21 +215,24 @@ def test_allow_nothing_and_back(mesh: Meshes, matrix: MatrixAsker) -> None:
 
 def test_the_proxy_names_the_rule(mesh: Meshes, matrix: MatrixAsker) -> None:
     """Which rule denied stands in the server's proxy's own log, of raw TCP too; what no rule allowed has no name."""
-    mesh(access("deny-scraper", "scraper", action=Action.DENY))
+    mesh(access("deny-by-rule", "scraper", action=Action.DENY))
     mesh(access("allow-caller", "caller"))
     matrix.requests("""
         caller   GET  server:8080/by-rule  .
         scraper  GET  server:8080/by-rule  forbidden
         peer     GET  server:8080/by-none  forbidden
     """)
-    assert mesh.logged("server", "GET /by-rule", "deny-scraper")
+    assert mesh.logged("server", "GET /by-rule", "deny-by-rule")
     unnamed = mesh.logged("server", "GET /by-none", " 403 ")
     assert unnamed
-    assert not any("deny-scraper" in entry.text or "allow-caller" in entry.text for entry in unnamed)
+    assert not any("deny-by-rule" in entry.text or "allow-caller" in entry.text for entry in unnamed)
 
 
 def test_the_proxy_names_the_rule_of_raw_tcp(mesh: Meshes, matrix: MatrixAsker, scraper: Actor) -> None:
-    """Which rule ended a raw TCP connection stands in the server's proxy's own log."""
-    mesh(access("deny-scraper", "scraper", action=Action.DENY))
+    """Which rule ended a raw TCP connection stands in the server's proxy's own log.
+
+    The rule's name is in no other test: the log still has what other tests of this world left in it.
+    """
+    mesh(access("deny-raw-tcp-of-scraper", "scraper", action=Action.DENY))
     matrix.becomes(NOT_SCRAPER)
-    assert mesh.logged("server", "deny-scraper", f"{scraper.address}:", ":9090 ")
+    assert mesh.logged("server", "deny-raw-tcp-of-scraper", f"{scraper.address}:", ":9090 ")

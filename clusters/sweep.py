@@ -21,7 +21,10 @@ KINDS: Final = (
     ("v1", "ConfigMap"),
     ("v1", "ServiceAccount"),
 )
-"""What we create inside namespaces, in the order it is removed: policies first, they hinder others most."""
+"""What we create inside namespaces, in the order it is removed: policies first, they hinder others most.
+
+What a mesh's behaviours are written as (`clusters.mesh.dialects.kinds`) goes before all of it.
+"""
 
 GONE_TIMEOUT: Final = 60.0
 """Seconds for an object to be really gone; a namespace with pods takes about ten."""
@@ -63,16 +66,22 @@ def find(kube: Kube, *, run_id: str = "", namespace: str = "") -> list[Leftover]
 
     Args:
         run_id: Only this run's; empty for every run's.
-        namespace: Look only in here; empty for the whole cluster, as far as we may look.
+        namespace: Look only in here, and for a named run also in the mesh's root namespace, where its mesh-wide
+            objects are; empty for the whole cluster, as far as we may look.
     """
+    from clusters.mesh import dialects  # only a sweep pays for it
+
     labels = run_selector(run_id) if run_id else f"{MANAGED_BY}={MANAGER},{RUN}"
     found: list[Leftover] = []
     if not namespace:
         found += _listed(kube, "v1", "Namespace", "", labels)
     ours = {each.name for each in found}
-    for api_version, kind in KINDS:
+    root = dialects.root(kube) if run_id and namespace else ""
+    places = [(namespace, kind) for kind in (*dialects.kinds(), *KINDS)]
+    places += [(root, kind) for kind in dialects.kinds() if root not in {"", namespace}]
+    for place, (api_version, kind) in places:
         # What lives in a namespace of ours goes with it.
-        found += [each for each in _listed(kube, api_version, kind, namespace, labels) if each.namespace not in ours]
+        found += [each for each in _listed(kube, api_version, kind, place, labels) if each.namespace not in ours]
     return found
 
 

@@ -176,6 +176,7 @@ class ProxyState:
     Attributes:
         synced: Whether it has acknowledged the control plane's latest configuration; None when nobody could tell.
         identity: Of its own certificate; `expires` in seconds since the epoch.
+        rejected: Why its newest configuration is not in force, in its own or the control plane's words.
         server_mode: What it takes on each port: `strict`, `permissive`, `disable`.
     """
 
@@ -192,6 +193,8 @@ class Dialect(Protocol):
     """One mesh. Every method that asks the cluster has a deadline and raises `HarnessError` when it cannot tell."""
 
     name: str
+    kinds: tuple[tuple[str, str], ...]
+    """API version and kind of everything that `manifests` writes."""
 
     def detect(self) -> MeshFacts | None:
         """What mesh there is; None when this dialect's mesh is not installed."""

@@ -20,6 +20,21 @@ def of(kube: Kube) -> Dialect | None:
     return dialect if dialect.detect() is not None else None
 
 
+def kinds() -> tuple[tuple[str, str], ...]:
+    """API version and kind of everything that any dialect writes."""
+    return Istio.kinds
+
+
+def root(kube: Kube) -> str:
+    """Where the cluster's mesh keeps what is in force mesh-wide; empty when there is no mesh, or it cannot be told."""
+    try:
+        dialect = of(kube)
+        found = dialect.detect() if dialect else None
+    except KubeError:
+        return ""
+    return found.root_namespace if found else ""
+
+
 def facts(kube: Kube) -> dict[str, str]:
     """The mesh in the words of the cluster's fingerprint; `mesh: none` when there is none that we know."""
     try:

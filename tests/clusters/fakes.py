@@ -71,12 +71,12 @@ def in_thread(main: Callable[[socket.socket, Callable[[], None]], Awaitable[None
 
 
 @contextlib.contextmanager
-def lab_api(folder: Path) -> Iterator[Object]:
+def lab_api(folder: Path, mesh: str = "none") -> Iterator[Object]:
     """The lab's own API server, over HTTPS; yields its kubeconfig."""
     authority = pki.make_authority()
 
     async def main(listener: socket.socket, ready: Callable[[], None]) -> None:
-        await serve([listener], authority, LabOptions(state=str(folder)), ready=ready)
+        await serve([listener], authority, LabOptions(state=str(folder), mesh=mesh), ready=ready)
 
     with in_thread(main) as port:
         yield pki.kubeconfig(authority, f"https://127.0.0.1:{port}")

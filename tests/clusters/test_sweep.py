@@ -2,13 +2,33 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from clusters.kube import LEASE, Kube
+from clusters.marks import RUN
+from clusters.mesh import dialects
+from clusters.mesh.istio.write import manifests
 from clusters.sweep import find, sweep
+from policies.behaviour import (
+    Access,
+    Backend,
+    Behaviour,
+    ClientMode,
+    ClientTls,
+    ExternalService,
+    HttpRoute,
+    Mtls,
+    Routing,
+    Tokens,
+    whole_mesh,
+)
 from tests.clusters.fakes import handle, lab_api
+from tests.clusters.mesh.test_write import PLACE
 
+ROOT = "istio-system"
+RULE = "security.istio.io/v1", "PeerAuthentication"
 LATER = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
 
 
@@ -69,3 +89,41 @@ def test_what_stays_is_told_with_its_reason(runs: tuple[Kube, Kube]) -> None:
     assert [each.kind for each in swept.removed] == ["ConfigMap"]
     assert "Namespace of-run1" in swept.failed[0]
     assert "still being deleted" in swept.failed[0]
+
+
+@pytest.fixture
+def meshed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Kube, Kube]]:
+    """Two runs that share a cluster with a mesh, each with a mesh-wide object."""
+    monkeypatch.setattr(dialects, "root", lambda _kube: ROOT)
+    with lab_api(tmp_path, mesh="istio") as content:
+        pair = Kube(handle(content, "run1")), Kube(handle(content, "run2"))
+        pair[0].create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ROOT}})
+        pair[0].patch("v1", "Namespace", ROOT, "", {"metadata": {"labels": {RUN: None}}})
+        for kube in pair:
+            meta = {"name": f"of-{kube.cluster.run_id}", "namespace": ROOT}
+            kube.create({"apiVersion": RULE[0], "kind": RULE[1], "metadata": meta, "spec": {}})
+        yield pair
+
+
+@pytest.mark.parametrize("namespace", ["", "default"], ids=["everywhere", "given"])
+def test_what_a_run_wrote_mesh_wide_goes_with_it(meshed: tuple[Kube, Kube], namespace: str) -> None:
+    swept = sweep(meshed[0], run_id="run1", namespace=namespace)
+    assert ([str(each.kind) for each in swept.removed], swept.failed) == ([RULE[1]], [])
+    assert [each["metadata"]["name"] for each in meshed[0].list(*RULE)] == ["of-run2"]
+
+
+def test_other_runs_mesh_wide_objects_are_out_of_a_namespaces_sweep(meshed: tuple[Kube, Kube]) -> None:
+    assert find(meshed[0], namespace="default") == []
+
+
+def test_what_a_dialect_writes_is_among_what_is_swept() -> None:
+    behaviours: list[Behaviour] = [
+        Mtls(scope=whole_mesh()),
+        ClientTls(to="server", mode=ClientMode.DISABLE),
+        Access(name="a", rules=None),
+        Tokens(name="t", issuer="i", keys="{}"),
+        Routing(service="server", routes=(HttpRoute(backends=(Backend(version="v1"),)),)),
+        ExternalService(name="e", host="e.test"),
+    ]
+    written = [each.object for asked in behaviours for each in manifests(asked, PLACE)]
+    assert {(each["apiVersion"], each["kind"]) for each in written} == {*dialects.kinds()}

@@ -28,6 +28,7 @@ from clusters.mesh.istio.words import (
     DEFAULT,
     INJECT,
     INJECTION,
+    KINDS,
     NATIVE,
     REQUESTS,
     REVISION,
@@ -51,6 +52,7 @@ class Istio:
     """
 
     name = "istio"
+    kinds = KINDS
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube

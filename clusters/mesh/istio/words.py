@@ -9,6 +9,15 @@ from typing import Final
 
 SECURITY: Final = "security.istio.io/v1"
 NETWORKING: Final = "networking.istio.io/v1"
+KINDS: Final = (
+    (SECURITY, "PeerAuthentication"),
+    (SECURITY, "AuthorizationPolicy"),
+    (SECURITY, "RequestAuthentication"),
+    (NETWORKING, "DestinationRule"),
+    (NETWORKING, "VirtualService"),
+    (NETWORKING, "ServiceEntry"),
+)
+"""What behaviours are written as; any of them can deny or divert a flow."""
 
 INJECTION: Final = "istio-injection"
 REVISION: Final = "istio.io/rev"

@@ -45,6 +45,8 @@ FIELDS: Final[Mapping[Kind, str]] = {
 """Istio's kinds, and where a Mesh has them."""
 PATIENCE: Final = 20.0
 """Seconds for the first list of everything."""
+WRONG: Final = (HarnessError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What one object may end with, foreseen or not, when it is read or compiled; the others go on."""
 
 
 class Registry:
@@ -115,7 +117,12 @@ class Registry:
         """Take a pod's event; what it reports of itself again and again changes nothing."""
         place = key(obj)
         before = self._pods.get(place)
-        now = None if event == "DELETED" else reading.proxy(obj)
+        now = None
+        if event != "DELETED":
+            try:
+                now = reading.proxy(obj)
+            except WRONG as error:
+                self._left_out("Pod", place, error)
         if before == now:
             return
         for each in (before, now):
@@ -165,11 +172,17 @@ class Registry:
         """Take an event of one of Istio's kinds; what cannot be read is logged and as if it were not there."""
         place, held = key(obj), self._resources[kind]
         before, now = held.get(place), None
+        entries: tuple[tuple[reading.Age, Service], ...] = ()
         if event != "DELETED":
             try:
-                now = read({"apiVersion": f"{kind.group}/{kind.version}", "kind": kind.kind} | obj)
+                found = read({"apiVersion": f"{kind.group}/{kind.version}", "kind": kind.kind} | obj)
+                if kind is SERVICE_ENTRIES:
+                    entries = reading.entry_services(cast("ServiceEntry", found))
+                now = found
             except HarnessError as error:
                 self._log(f"left out: {error}")
+            except WRONG as error:
+                self._left_out(kind.kind, place, error)
         if before == now:
             return
         if now is None:
@@ -177,25 +190,33 @@ class Registry:
         else:
             held[place] = now
         if kind is SERVICE_ENTRIES:
-            entry = cast("ServiceEntry | None", now)
-            self._entries[place] = reading.entry_services(entry) if entry else ()
+            self._entries[place] = entries
         self._mesh = None
         self._changed()
 
     def _rebuild(self) -> None:
-        for place in self._stale:
-            obj = self._services.get(place)
-            fresh = (
-                reading.service(obj, self._slices.get(place, {}).values(), self._pod_at)
-                if obj and reading.is_called(obj)
-                else None
-            )
+        """Read again what is stale; a Service that cannot be read is as if it were not there."""
+        while self._stale:
+            place = self._stale.pop()
+            try:
+                fresh = self._service(place)
+            except WRONG as error:
+                self._left_out("Service", place, error)
+                fresh = None
             before = self._built.pop(place, None)
             if fresh is not None:
                 self._built[place] = before if before == fresh else fresh
             if before != fresh:
                 self._mesh = None
-        self._stale.clear()
+
+    def _service(self, place: Key) -> tuple[reading.Age, Service] | None:
+        obj = self._services.get(place)
+        if not obj or not reading.is_called(obj):
+            return None
+        return reading.service(obj, self._slices.get(place, {}).values(), self._pod_at)
+
+    def _left_out(self, kind: str, place: Key, error: Exception) -> None:
+        self._log(f"left out: {kind} {place[0]}/{place[1]}: {error!r}")
 
     def _pod_at(self, namespace: str, name: str, address: str) -> Proxy | None:
         """The pod of an endpoint: by name where it has one, else one of the namespace with that address."""

@@ -20,9 +20,8 @@ from clusters.lab.mesh.ca import Authority
 from clusters.lab.mesh.compile import Cache, compile_proxy
 from clusters.lab.mesh.model import Json, Mesh, Proxy
 from clusters.lab.mesh.mutation import SOUND, Delivery, Fault, Terms
-from clusters.lab.mesh.registry import Registry
+from clusters.lab.mesh.registry import WRONG, Registry
 from clusters.lab.mesh.template import VERSION
-from flows.errors import HarnessError
 
 PING: Final = 5.0
 SILENCE: Final = 15.0
@@ -32,8 +31,6 @@ LIFE: Final = 86400.0
 _SOONEST: Final = 0.5
 """Seconds between two certificates at least, however short they live."""
 _KINDS: Final = {pieces.CLUSTERS: "cluster", pieces.LISTENERS: "listener", pieces.ROUTES: "route"}
-_WRONG: Final = (HarnessError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What compiling may end with for one proxy, foreseen or not; the others go on."""
 
 
 class Plane:
@@ -115,7 +112,8 @@ class Session:
         self.sent, self.acked = dict.fromkeys(_KINDS, 0), dict.fromkeys(_KINDS, 0)
         self.version_sent = self.version_acked = 0
         self.acked_at = 0.0
-        self.error = ""
+        self.refused = self.uncompiled = ""
+        self._uncompiled_at = 0
         self._plane, self._writer = plane, writer
         self._held: pieces.Pieces = {}
         self._compiled: tuple[Mesh, Proxy] | None = None
@@ -157,13 +155,13 @@ class Session:
 
     def _answered(self, version: int, error: str) -> None:
         if error:
-            self._fail(f"Envoy refused version {version}: {error}")
+            self.refused = self._told(f"Envoy refused version {version}: {error}", self.refused)
             return
         self.version_acked, self.acked_at = version, time.monotonic()
         for kind, sent in self.sent.items():
             self.acked[kind] = sent if sent <= version else self.acked[kind]
         if version == self.version_sent:
-            self.error = ""
+            self.refused = ""
 
     async def _certify(self) -> None:
         """Send a certificate, and the next one when half of its life is over or another authority signs."""
@@ -228,17 +226,19 @@ class Session:
             return None
         try:
             found = self._plane.compiled(*now)
-        except _WRONG as error:
+        except WRONG as error:
             place = f"{self.proxy.namespace}/{self.proxy.pod}"
-            self._fail(f"no configuration for {place}: {error!r}")
+            self.uncompiled = self._told(f"no configuration for {place}: {error!r}", self.uncompiled)
+            self._compiled, self._uncompiled_at = None, self._plane.version
             return None
-        self._compiled = now
+        self._compiled, self.uncompiled, self._uncompiled_at = now, "", 0
         return found
 
-    def _fail(self, error: str) -> None:
-        if error != self.error:
+    def _told(self, error: str, before: str) -> str:
+        """The error, after it has been logged once."""
+        if error != before:
             self._plane.log(error)
-        self.error = error
+        return error
 
     async def _ping(self) -> None:
         while True:
@@ -250,7 +250,8 @@ class Session:
         await self._writer.drain()
 
     def status(self) -> Json:
-        """As Istio's `syncz` has it, with what is our own."""
+        """As Istio's `syncz` has it, with what is our own; what could not be compiled counts as sent, not as taken."""
+        least = self._uncompiled_at
         found: Json = {
             "cluster_id": "Kubernetes",
             "proxy": f"{self.proxy.pod}.{self.proxy.namespace}",
@@ -259,11 +260,11 @@ class Session:
             "istio_version": VERSION,
         }
         for kind, name in _KINDS.items():
-            found |= {f"{name}_sent": _shown(self.sent[kind]), f"{name}_acked": _shown(self.acked[kind])}
+            found |= {f"{name}_sent": _shown(max(self.sent[kind], least)), f"{name}_acked": _shown(self.acked[kind])}
         return found | {
-            "version_sent": _shown(self.version_sent),
+            "version_sent": _shown(max(self.version_sent, least)),
             "version_acked": _shown(self.version_acked),
-            "error": self.error,
+            "error": self.uncompiled or self.refused,
             "acked_at": self.acked_at,
         }
 

@@ -18,6 +18,7 @@ import aiohttp
 from clusters.lab.client import ApiError, Client
 from clusters.lab.mesh.ca import Authority, Issued
 from clusters.lab.mesh.model import Json, Proxy
+from clusters.lab.mesh.registry import WRONG
 from clusters.lab.mesh.session import SILENCE, Plane, Session, receive
 
 PORT: Final = 15012
@@ -106,7 +107,10 @@ class Sessions:
 
     def _advance(self) -> None:
         self._timer, self._last = None, asyncio.get_running_loop().time()
-        self._plane.advance()
+        try:
+            self._plane.advance()
+        except WRONG as error:
+            self._plane.log(f"no new configuration for anybody: {error!r}")
         self._news.set()
         self._news = asyncio.Event()
         for each in self._sessions:
@@ -138,8 +142,7 @@ class Sessions:
             writer.write(json.dumps({"op": "refused", "reason": str(error)}).encode() + b"\n")
         except TimeoutError:
             self._plane.log(f"{name}: the session ends, nothing was heard of it in time")
-        except (ApiError, aiohttp.ClientError, OSError, LookupError, TypeError, ValueError) as error:
-            # The last three: a message without what it must have.
+        except (ApiError, aiohttp.ClientError, OSError, *WRONG) as error:  # A message without what it must have, too.
             self._plane.log(f"{name}: the session ends: {error!r}")
         finally:
             writer.close()

@@ -207,3 +207,16 @@ def test_a_host_that_dns_resolves_is_its_own_endpoint() -> None:
     watched.registry.resource_told(SERVICE_ENTRIES, "ADDED", entry)
     (found,) = watched.registry.mesh.services
     assert [(each.address, each.port) for each in found.ports[0].endpoints] == [("a.example", 80)]
+
+
+def test_an_object_that_cannot_be_read_is_named_and_left_out_and_the_others_go_on() -> None:
+    watched = _shop()
+    watched.registry.service_told("ADDED", service("odd", {"name": "http", "port": "eighty"}))
+    watched.registry.pod_told("ADDED", pod("odd") | {"spec": {"containers": [{"ports": [{"name": "http"}]}]}})
+    assert [each.name for each in watched.registry.mesh.services] == ["server"]
+    assert any("left out: Service shop/odd" in each for each in watched.said)
+    assert any("left out: Pod shop/odd" in each for each in watched.said)
+    watched.registry.service_told("ADDED", service("other"))
+    assert [each.name for each in watched.registry.mesh.services] == ["other", "server"]
+    watched.registry.service_told("MODIFIED", service("odd"))
+    assert len(watched.registry.mesh.services) == 3

@@ -364,3 +364,52 @@ async def test_a_mutant_may_issue_for_somebody_else(here: Here) -> None:
     root = x509.load_pem_x509_certificate(secret["roots"].encode())
     with pytest.raises(InvalidSignature):
         certificate.verify_directly_issued_by(root)
+
+
+@scenario()
+async def test_a_round_that_fails_is_told_and_the_next_one_still_runs(here: Here) -> None:
+    agent = await here.agent("server")
+    await agent.taken()
+
+    def broken() -> None:
+        raise KeyError("something that nobody foresaw")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(here.plane, "advance", broken)
+        here.deny()
+        await here.status(lambda _: any("something that nobody foresaw" in each for each in here.said))
+    here.registry.service_told("ADDED", service("other"))
+    assert (await agent.taken())["files"]
+
+
+def _broken_from_a_policy_on(mesh: Mesh, proxy: Proxy) -> Mesh:
+    if mesh.authorization_policies and proxy.pod == "server":
+        raise HarnessError("AuthorizationPolicy shop/rule: something that nobody does")
+    return mesh
+
+
+@scenario(fault=Fault(mesh=_broken_from_a_policy_on))
+async def test_what_could_not_be_compiled_is_not_in_sync_until_it_can_be(here: Here) -> None:
+    agent = await here.agent("server")
+    push = await agent.taken()
+    await here.status(lambda found: found[0]["version_acked"] == push["version"])
+    here.deny()
+    (found,) = await here.status(lambda found: bool(found[0]["error"]))
+    for kind in ("version", "cluster", "listener", "route"):
+        assert int(found[f"{kind}_sent"]) > int(found[f"{kind}_acked"])
+    here.registry.resource_told(AUTHORIZATION_POLICIES, "DELETED", DENY)
+    (found,) = await here.status(lambda found: not found[0]["error"])
+    assert found["version_sent"] == found["version_acked"] == push["version"]
+    assert found["listener_sent"] == found["listener_acked"]
+
+
+@scenario(fault=Fault(mesh=_broken_from_a_policy_on))
+async def test_envoys_no_outlasts_a_failure_to_compile(here: Here) -> None:
+    agent = await here.agent("server")
+    push = await agent.hear("push")
+    await agent.say(op="nack", version=push["version"], error="no such filter")
+    await here.status(lambda found: "no such filter" in found[0]["error"])
+    here.deny()
+    await here.status(lambda found: "AuthorizationPolicy" in found[0]["error"])
+    here.registry.resource_told(AUTHORIZATION_POLICIES, "DELETED", DENY)
+    await here.status(lambda found: "no such filter" in found[0]["error"])

@@ -269,7 +269,7 @@ class Dialect(Protocol):
         ...
 
     def signer(self) -> Signer:
-        """The mesh's certificate authority, with its key: only where cluster-wide writes are allowed too."""
+        """The mesh's certificate authority, with its key: only on clusters we made."""
         ...
 
     def explain(self, flow: Flow, verdict: Verdict, place: Place) -> list[Step]:

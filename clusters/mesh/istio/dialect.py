@@ -52,7 +52,7 @@ class Istio:
     """
 
     name = "istio"
-    kinds = KINDS
+    kinds: tuple[tuple[str, str], ...] = KINDS
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube

@@ -41,7 +41,14 @@ def disturb(kube: Kube, how: Disturbance) -> Callable[[], None]:
         for name, each in hooks.items():
             kube.patch(_API, _KIND, name, "", {"webhooks": each})
 
-    write({name: [] if how == "gone" else [_lost(hook, how) for hook in hooks] for name, hooks in before.items()})
+    broken: dict[str, list[Object]] = {
+        name: [] if how == "gone" else [_lost(hook, how) for hook in hooks] for name, hooks in before.items()
+    }
+    try:
+        write(broken)
+    except HarnessError:  # nobody is told how to mend what is half broken
+        write(before)
+        raise
     return lambda: write(before)
 
 

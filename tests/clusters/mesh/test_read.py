@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from clusters.kube import KubeError
 from clusters.mesh.istio import accesslog, read
 from clusters.mesh.istio.detect import webhooks as installed
 from clusters.mesh.istio.disturb import disturb
@@ -113,8 +115,17 @@ def test_policies_in_force_are_named_by_port() -> None:
 
 def test_sync_is_what_was_sent_and_acknowledged() -> None:
     mine = {"proxy": "server-1.shop", "cluster_sent": "a", "cluster_acked": "a", "route_sent": "b", "route_acked": "a"}
-    assert read.unacknowledged([mine], "server-1.shop") == ["route"]
-    assert read.unacknowledged([mine], "other.shop") is None
+    assert read.acknowledged([mine], "server-1.shop") == read.Sync(waiting=("route",))
+    assert read.acknowledged([mine], "other.shop") is None
+
+
+def test_what_the_control_plane_could_not_do_is_told_and_is_not_in_sync() -> None:
+    words = "no configuration for shop/server-1"
+    told = read.acknowledged([{"proxy": "server-1.shop", "error": words}], "server-1.shop")
+    said = read.state({}, {}, {}, told)
+    assert (said.synced, said.rejected) == (False, words)
+    calm = read.state({}, {}, {}, read.acknowledged([{"proxy": "server-1.shop"}], "server-1.shop"))
+    assert (calm.synced, calm.rejected) == (True, "")
 
 
 def test_the_identity_is_the_one_the_nearest_proxy_put() -> None:
@@ -143,6 +154,27 @@ def test_a_listener_that_was_refused_is_told() -> None:
 def test_injection_is_broken_only_on_clusters_of_our_own() -> None:
     with pytest.raises(UsageError, match="eastwest made"):
         disturb(FakeKube(webhooks()), "gone")
+
+
+def test_injection_that_is_half_broken_is_mended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    kube = FakeKube(webhooks(), webhooks("canary", default=False))
+    kube.cluster = replace(kube.cluster, ours=True)
+    write, written = kube.patch, kube.patched
+
+    def refuses_the_second(*given: Any) -> Any:
+        if len(written) == 1:
+            written.append(("", {}))
+            raise KubeError("patch: no answer")
+        return write(*given)
+
+    monkeypatch.setattr(kube, "patch", refuses_the_second)
+    with pytest.raises(KubeError, match="no answer"):
+        disturb(kube, "gone")
+    assert [(name, bool(patch["webhooks"])) for name, patch in written if name] == [
+        ("istio-sidecar-injector-default", False),
+        ("istio-sidecar-injector-default", True),
+        ("istio-sidecar-injector-canary", True),
+    ]
 
 
 def test_every_configuration_of_the_injector_is_found() -> None:

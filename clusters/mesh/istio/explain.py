@@ -106,7 +106,7 @@ def _proxies(found: Inquiry) -> Step:
             continue
         faults = [] if state.ready else ["not ready"]
         if state.rejected:
-            faults.append(f"refused its configuration: {state.rejected}")
+            faults.append(f"its newest configuration is not in force: {state.rejected}")
         if state.expires and state.expires < time.time():
             faults.append("its certificate has expired")
         calm = _SYNC[state.synced]

@@ -146,7 +146,7 @@ def _state(
     info: Answer[dict[str, Any]],
     certificates: Answer[dict[str, Any]],
     listeners: Answer[dict[str, Any]],
-    synced: bool | None,
+    synced: read.Sync | None,
 ) -> Answer[ProxyState]:
     for each in (info, certificates, listeners):
         if each.value is None:

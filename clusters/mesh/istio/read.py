@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from clusters.kube import Kube, KubeError
@@ -30,6 +31,24 @@ LOG_LINES: Final = 5000
 _KINDS: Final = ("cluster", "listener", "route", "endpoint")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sync:
+    """What a control plane says of one proxy.
+
+    Attributes:
+        waiting: The kinds of configuration that were sent and not acknowledged.
+        error: Why the newest configuration is not in force, in the control plane's words; Istio's own says nothing.
+    """
+
+    waiting: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether the newest configuration is in force."""
+        return not self.waiting and not self.error
+
+
 def proxy(kube: Kube, workload: Workload, timeout: float = admin.TIMEOUT) -> ProxyState:
     """What the workload's proxy says of itself.
 
@@ -47,18 +66,18 @@ def proxy(kube: Kube, workload: Workload, timeout: float = admin.TIMEOUT) -> Pro
 
 
 def state(
-    info: Mapping[str, Any], certificates: Mapping[str, Any], listeners: Mapping[str, Any], in_sync: bool | None
+    info: Mapping[str, Any], certificates: Mapping[str, Any], listeners: Mapping[str, Any], told: Sync | None
 ) -> ProxyState:
-    """What the answers of a proxy's admin interface say together."""
+    """What the answers of a proxy's admin interface and of its control plane say together."""
     identity, expires = certificate(certificates)
     return ProxyState(
         ready=info.get("state") == "LIVE",
         version=_version(info),
-        synced=in_sync,
+        synced=told.done if told else None,
         identity=identity,
         expires=expires,
         server_modes=server_modes(listeners),
-        rejected=rejected(listeners),
+        rejected=rejected(listeners) or (told.error if told else ""),
     )
 
 
@@ -118,23 +137,22 @@ def rejected(listeners: Mapping[str, Any]) -> str:
     return ""
 
 
-def synced(kube: Kube, workload: Workload, timeout: float) -> bool | None:
-    """Whether the control plane has heard the proxy's yes to all it sent; None when nobody could tell."""
+def synced(kube: Kube, workload: Workload, timeout: float) -> Sync | None:
+    """What `sync` says; None when nobody could tell, too."""
     try:
-        waiting = sync(kube, workload, timeout)
+        return sync(kube, workload, timeout)
     except HarnessError:
         return None
-    return None if waiting is None else not waiting
 
 
-def sync(kube: Kube, workload: Workload, timeout: float = admin.TIMEOUT) -> list[str] | None:
-    """What the workload's proxy has not yet acknowledged; None when no control plane knows it.
+def sync(kube: Kube, workload: Workload, timeout: float = admin.TIMEOUT) -> Sync | None:
+    """Whether the workload's proxy has acknowledged all that it was sent; None when no control plane knows it.
 
     Raises:
         HarnessError: No control plane could be asked.
     """
     deadline = time.monotonic() + timeout
-    known: list[str] | None = None
+    known: Sync | None = None
     failed: HarnessError | None = None
     asked = False
     for pod in kube.list("v1", "Pod", labels=CONTROL_PLANE):
@@ -148,21 +166,22 @@ def sync(kube: Kube, workload: Workload, timeout: float = admin.TIMEOUT) -> list
             failed = error
             continue
         asked = True
-        found = unacknowledged(answer, f"{workload.pod}.{workload.namespace}")
+        found = acknowledged(answer, f"{workload.pod}.{workload.namespace}")
         known = found if found is not None else known
     if not asked:
         raise failed or HarnessError("no control plane runs; look: kubectl get pods -A -l " + CONTROL_PLANE)
     return known
 
 
-def unacknowledged(answer: object, name: str) -> list[str] | None:
-    """The kinds of configuration that were sent and not acknowledged; None when the proxy is not in the answer."""
+def acknowledged(answer: object, name: str) -> Sync | None:
+    """What `/debug/syncz` answers of this proxy; None when it is not in the answer."""
     entries = answer if isinstance(answer, list) else []
     mine = [each for each in entries if each.get("proxy") == name]
     if not mine:
         return None
     newest = mine[-1]
-    return [kind for kind in _KINDS if newest.get(f"{kind}_sent", "") != newest.get(f"{kind}_acked", "")]
+    waiting = tuple(kind for kind in _KINDS if newest.get(f"{kind}_sent", "") != newest.get(f"{kind}_acked", ""))
+    return Sync(waiting=waiting, error=str(newest.get("error") or ""))
 
 
 def log(kube: Kube, workload: Workload, contains: str = "", since_seconds: float = 60.0) -> Sequence[LogEntry]:

@@ -6,7 +6,7 @@ those, one dialect a mesh), and NetworkPolicy, which needs no translation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -306,3 +306,14 @@ def split(service: str, **weights: int) -> Routing:
     """Requests to the service in these shares: `split("server", v1=90, v2=10)`."""
     backends = tuple(Backend(version=version, weight=weight) for version, weight in weights.items())
     return Routing(service=service, routes=(HttpRoute(backends=backends),), versions=tuple(weights))
+
+
+def marked(routing: Routing, path: str, version: str) -> Routing:
+    """The same routing, which sends requests for this path to one version whatever the weights.
+
+    A proxy takes all routes of a resource at once: who is answered at the path by a version that did not answer there
+    before knows that the weights beside it are in force too. Shares alone could tell that only by chance.
+    """
+    mark = HttpRoute(matches=(RequestMatch(path=Text(exact=path)),), backends=(Backend(version=version),))
+    versions = routing.versions if version in routing.versions else (*routing.versions, version)
+    return replace(routing, routes=(mark, *routing.routes), versions=versions)

@@ -8,13 +8,13 @@ import pytest
 
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
-from fixtures.mesh import Backend, Meshes, Routing, split
+from fixtures.mesh import Backend, Meshes, Routing, marked, split
 from fixtures.workloads import MESH_WORLD, SERVER_V2, Spec
 from flows.questions import Connections
 
-CONVERGED = """
-            server:8080/http@dns
-caller      .
+IN_FORCE = """
+caller  GET  server:8080/          {shared}
+caller  GET  server:8080/in-force  {mark}
 """
 
 
@@ -24,6 +24,14 @@ def world_specs() -> Sequence[Spec]:
     return (*MESH_WORLD, SERVER_V2)
 
 
+def spread(mesh: Meshes, matrix: MatrixAsker, **weights: int) -> None:
+    """Return once these weights are in force, which their mark tells: an even spread is there without any route."""
+    route = mesh(marked(split("server", **{**dict.fromkeys(weights, 0), "v2": 100}), "/in-force", "v2"))
+    matrix.requests(IN_FORCE.format(shared="=v2", mark="=v2"))
+    route.becomes(marked(split("server", **weights), "/in-force", "v1"))
+    matrix.requests(IN_FORCE.format(shared=".", mark="=v1"))
+
+
 @pytest.mark.parametrize("connections", ["fresh", "keep-alive"])
 @pytest.mark.parametrize("weights", [(90, 10), (95, 5), (50, 50)], ids=lambda weights: "-".join(map(str, weights)))
 def test_split(
@@ -31,20 +39,18 @@ def test_split(
 ) -> None:
     """Requests are spread in the shares that the route names, one by one and independently."""
     v1, v2 = weights
-    mesh(split("server", v1=v1, v2=v2))
-    matrix.becomes(CONVERGED)
+    spread(mesh, matrix, v1=v1, v2=v2)
     caller.splits("server:8080/http@dns", {"v1": v1, "v2": v2}, connections=connections)
 
 
 def test_weights_are_shares(mesh: Meshes, matrix: MatrixAsker, caller: Actor) -> None:
     """Weights that do not add up to 100 are shares of their sum; zero for a version that nobody has costs nobody."""
-    mesh(split("server", v1=3, v2=1, v9=0))
-    matrix.becomes(CONVERGED)
+    spread(mesh, matrix, v1=3, v2=1, v9=0)
     caller.splits("server:8080/http@dns", {"v1": 3, "v2": 1})
 
 
 def test_connections(mesh: Meshes, matrix: MatrixAsker, caller: Actor) -> None:
-    """Raw TCP is spread too, connection by connection."""
+    """Raw TCP is spread too, connection by connection; the even spread that was there before is another one."""
     backends = (Backend(version="v1", weight=80), Backend(version="v2", weight=20))
     mesh(Routing(service="server", tcp=backends))
     matrix.becomes("""
@@ -57,5 +63,8 @@ def test_connections(mesh: Meshes, matrix: MatrixAsker, caller: Actor) -> None:
 def test_all_to_one(mesh: Meshes, matrix: MatrixAsker, caller: Actor) -> None:
     """100/0 sends nothing to the other version."""
     mesh(split("server", v1=100, v2=0))
-    matrix.becomes(CONVERGED.replace(".", "=v1"))
+    matrix.becomes("""
+                server:8080/http@dns
+    caller      =v1
+    """)
     caller.splits("server:8080/http@dns", {"v1": 100, "v2": 0})

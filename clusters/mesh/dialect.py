@@ -240,6 +240,13 @@ class Dialect(Protocol):
         """
         ...
 
+    def already(self, namespaces: Sequence[str]) -> list[str]:
+        """What others wrote that is in force in these namespaces, the mesh-wide too: `KIND NAME in NAMESPACE`.
+
+        What we may not see is left out.
+        """
+        ...
+
     def identity(self, workload: Workload) -> str:
         """The identity of a workload as policies of this mesh write it."""
         ...

@@ -22,7 +22,7 @@ from clusters.mesh.dialect import (
     ProxyState,
     Step,
 )
-from clusters.mesh.istio import authority, detect, disturb, explain, injection, read, skew, write
+from clusters.mesh.istio import already, authority, detect, disturb, explain, injection, read, skew, write
 from clusters.mesh.istio.words import (
     CONFIG,
     DEFAULT,
@@ -117,6 +117,14 @@ class Istio:
             UsageError: Istio cannot say it; names what.
         """
         return write.manifests(behaviour, place, self._root)
+
+    def already(self, namespaces: Sequence[str]) -> list[str]:
+        """What others wrote that is in force in these namespaces, the mesh-wide too; what we may not see is left out.
+
+        Raises:
+            KubeError: The cluster did not answer.
+        """
+        return already.already(self._kube, namespaces, self._root)
 
     def identity(self, workload: Workload) -> str:
         """The identity of a workload as Istio's policies write it, without a scheme."""

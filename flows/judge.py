@@ -5,25 +5,30 @@ What belongs here: the rules that turn verdicts into findings. What does not: co
 Behind a proxy of its own a server sees no caller: the proxy connects to it, from 127.0.0.6 (Istio). Seen on a real
 Istio 1.31: raw TCP that a mesh's rule denies ends without a RST at the caller, and each time the application
 has accepted a connection from 127.0.0.6 on which nothing is ever said, since the proxy connects before it has read the
-bytes that it judges. Plaintext to a strict server, and an HTTP request that is answered 403, never reach the
-application. So a silent connection of a meshed server's own proxy says nothing, for or against a denial; there only a
-nonce counts, and every rule about controls and neighbours stays as it is.
+bytes that it judges. So where such a denial is expected of a server's port, a silent connection of its own proxy says
+nothing about that port. Nor does it on a port that speaks HTTP: a proxy gives a waiting request to whichever of its
+connections is free first, and one that it has just opened may stay unused. Anywhere else, as where plaintext reaches
+the raw TCP of a strict server, the proxy has no reason to connect, and a silent connection leaves the denial undecided.
+Every rule about controls and neighbours stays as it is.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flows.matrix import Cell, Finding
-from flows.model import Flow, Kind, Protocol, Verdict, Workload
+from flows.model import Expected, Flow, Kind, Protocol, Verdict, Workload
 
 NEVER_ASKED = {Kind.DNS_ERROR, Kind.UNREACHABLE}
 """Verdicts that say the rule was not even asked: not the denial that was expected, and no proof against it either."""
 
-OWN_PROXY = frozenset({"127.0.0.6", "::6", "127.0.0.1", "::1"})
-"""Where the connections of a meshed pod's proxy come from: 127.0.0.6 and ::6 are Istio's, loopback is for probes."""
+OWN_PROXY = frozenset({"127.0.0.6", "::6"})
+"""Where the connections come from that a meshed pod's proxy makes for callers (Istio)."""
+
+LOOPBACK = frozenset({"127.0.0.1", "::1"})
+"""Where a meshed pod's proxy's agent probes it from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +89,10 @@ def judge(cells: Iterable[Cell], witnesses: Witnesses) -> list[Cell]:
         index: _allowed(cell) for index, cell in enumerate(cells) if cell.expected is None or cell.expected.allows
     }
     neighbours = [cell for cell in allowed.values() if cell.expected and cell.finding is Finding.HOLDS]
-    return [allowed.get(index) or _denied(cell, neighbours, witnesses) for index, cell in enumerate(cells)]
+    connecting = {
+        (cell.flow.destination, cell.flow.port) for cell in cells if _proxy_connects(cell.flow, cell.expected)
+    }
+    return [allowed.get(index) or _denied(cell, neighbours, connecting, witnesses) for index, cell in enumerate(cells)]
 
 
 def _allowed(cell: Cell) -> Cell:
@@ -97,7 +105,16 @@ def _allowed(cell: Cell) -> Cell:
     return replace(cell, finding=Finding.DIFFERS)
 
 
-def _denied(cell: Cell, neighbours: Sequence[Cell], witnesses: Witnesses) -> Cell:
+def _proxy_connects(flow: Flow, expected: Expected | None) -> bool:
+    """Whether a meshed server's own proxy may connect for this flow without ever saying anything."""
+    if flow.protocol is not Protocol.TCP:
+        return flow.protocol is not Protocol.UDP
+    return expected is None or Kind.CLOSED in expected.kinds
+
+
+def _denied(
+    cell: Cell, neighbours: Sequence[Cell], connecting: Container[tuple[str, int]], witnesses: Witnesses
+) -> Cell:
     verdict, expected = cell.verdict, cell.expected
     if expected is None or verdict is None or verdict.kind is Kind.PROBE_ERROR:
         return _undecided(cell, _why_no_verdict(cell))
@@ -118,15 +135,19 @@ def _denied(cell: Cell, neighbours: Sequence[Cell], witnesses: Witnesses) -> Cel
         f"answered by {control.evidence.answered_by or 'the server'} in {control.evidence.elapsed * 1000:.0f} ms before"
     )
     cell = replace(cell, control=f"{seen}; neighbour {neighbour.flow}" if neighbour else seen)
-    cell = _heard(cell, verdict, witnesses)
+    cell = _heard(cell, verdict, connecting, witnesses)
     if cell.finding is not Finding.UNASKED:
         return cell
     if neighbour is None:
-        return _undecided(cell, "no neighbour flow stayed allowed, so the silence may have another cause")
+        return _undecided(
+            cell,
+            f"no neighbour flow, to {cell.flow.destination} or from {cell.flow.source}, stayed allowed: "
+            "the denial may have another cause",
+        )
     return replace(cell, finding=Finding.HOLDS)
 
 
-def _heard(cell: Cell, verdict: Verdict, witnesses: Witnesses) -> Cell:
+def _heard(cell: Cell, verdict: Verdict, connecting: Container[tuple[str, int]], witnesses: Witnesses) -> Cell:
     """What the destination's journal says; the finding stays `unasked` when it has nothing against the denial."""
     destination = cell.flow.destination
     if destination not in witnesses.workloads:
@@ -140,7 +161,7 @@ def _heard(cell: Cell, verdict: Verdict, witnesses: Witnesses) -> Cell:
         return replace(cell, finding=Finding.DIFFERS, reason=told, verdict=verdict.with_evidence(journal=told))
     if cell.flow.protocol is not Protocol.UDP:
         sources = _addresses(witnesses.workloads.get(cell.flow.source))
-        own = _own_proxy(witnesses.workloads[destination])
+        own = _own_proxy(witnesses.workloads[destination], connects=(destination, cell.flow.port) in connecting)
         silent = [
             each
             for each in journal.arrivals
@@ -159,12 +180,18 @@ def _heard(cell: Cell, verdict: Verdict, witnesses: Witnesses) -> Cell:
 
 
 def _neighbour(cell: Cell, neighbours: Sequence[Cell]) -> Cell | None:
-    """A flow that stayed allowed: to the same server or from the same caller where there is one, else any other."""
+    """A flow that stayed allowed to the same server or from the same caller; the nearest, one of the same port first.
+
+    Any other proves nothing: the server may be dead, and so may the caller.
+    """
+    server, caller = cell.flow.destination, cell.flow.source
 
     def distance(other: Cell) -> int:
-        return (other.flow.destination != cell.flow.destination) + (other.flow.source != cell.flow.source)
+        far = (other.flow.destination != server) + (other.flow.source != caller)
+        return 2 * far + ((other.flow.destination, other.flow.port) != (server, cell.flow.port))
 
-    return min(neighbours, key=distance, default=None)
+    near = [each for each in neighbours if each.flow.destination == server or each.flow.source == caller]
+    return min(near, key=distance, default=None)
 
 
 def _why_no_verdict(cell: Cell) -> str:
@@ -177,9 +204,11 @@ def _undecided(cell: Cell, reason: str) -> Cell:
     return replace(cell, finding=Finding.UNDECIDED, reason=reason)
 
 
-def _own_proxy(workload: Workload) -> frozenset[str]:
-    """From where a meshed server's own proxy connects to it: never a caller, so never a caller's connection."""
-    return OWN_PROXY | _addresses(workload) if workload.meshed else frozenset()
+def _own_proxy(workload: Workload, *, connects: bool) -> frozenset[str]:
+    """From where silent connections to a meshed server say nothing: its own pod, and for some flows its own proxy."""
+    if not workload.meshed:
+        return frozenset()
+    return LOOPBACK | _addresses(workload) | (OWN_PROXY if connects else frozenset())
 
 
 def _addresses(workload: Workload | None) -> frozenset[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
-from fixtures.mesh import Access, Action, Condition, Meshes, Operation, Rule, workload
+from fixtures.mesh import Access, Action, Condition, Meshes, Operation, Rule, Source, workload
 from fixtures.table import Column
 from fixtures.workloads import CALLER, INTRUDER, SERVER, Spec, in_mesh
 from flows.model import Protocol
@@ -33,9 +33,12 @@ TEAMS = {
 }
 PORTS = """
             server:8080/http@dns  server:8081/http@dns  server:9090@dns
-caller      {http}                {admin}               {tcp}
+caller      {http}                {admin}               {kept}
 intruder    {http}                {admin}               {tcp}
 """
+THE_CALLER = Source(identities=("caller",))
+ALL_BUT_THE_CALLER = Source(not_identities=("caller",))
+"""One caller keeps its raw TCP where a rule closes it, or a dead port would pass for a closed one."""
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +219,7 @@ def test_port(mesh: Meshes, matrix: MatrixAsker) -> None:
     one = Rule(operations=(Operation(ports=(8080,), methods=("GET",)),))
     others = Rule(operations=(Operation(not_ports=(8080, 8081)),))
     mesh(Access(name="ports", scope=workload("server"), rules=(one, others)))
-    matrix.becomes(PORTS.format(http=".", admin="forbidden", tcp="."))
+    matrix.becomes(PORTS.format(http=".", admin="forbidden", kept=".", tcp="."))
 
 
 def test_header(mesh: Meshes, matrix: MatrixAsker) -> None:
@@ -255,21 +258,27 @@ def test_header(mesh: Meshes, matrix: MatrixAsker) -> None:
 
 
 def test_http_rules_close_raw_tcp(mesh: Meshes, matrix: MatrixAsker) -> None:
-    """An allowed method grants nothing on raw TCP, which has none: the port is closed to everybody."""
-    mesh(only(Operation(methods=("GET",))))
-    matrix.becomes(PORTS.format(http=".", admin=".", tcp="reset|closed"))
+    """An allowed method grants nothing on raw TCP, which has none: the port stays closed, but to whom it is granted."""
+    granted = Rule(sources=(THE_CALLER,), operations=(Operation(ports=(9090,)),))
+    method = Rule(operations=(Operation(methods=("GET",)),))
+    mesh(Access(name="only", scope=workload("server"), rules=(method, granted)))
+    matrix.becomes(PORTS.format(http=".", admin=".", kept=".", tcp="reset|closed"))
 
 
 def test_http_denial_closes_raw_tcp(mesh: Meshes, matrix: MatrixAsker) -> None:
-    """A denied method denies raw TCP altogether, since nobody can tell there that it is another one."""
-    mesh(never(Operation(methods=("POST",))))
-    matrix.becomes(PORTS.format(http=".", admin=".", tcp="reset|closed"))
+    """A denied method denies raw TCP altogether, since nobody can tell there that it is another one.
+
+    Whom the rule is not for keeps it.
+    """
+    denied = Rule(sources=(ALL_BUT_THE_CALLER,), operations=(Operation(methods=("POST",)),))
+    mesh(Access(name="never", scope=workload("server"), action=Action.DENY, rules=(denied,)))
+    matrix.becomes(PORTS.format(http=".", admin=".", kept=".", tcp="reset|closed"))
 
 
 def test_http_denial_of_one_port_leaves_raw_tcp(mesh: Meshes, matrix: MatrixAsker) -> None:
     """With its port beside it, a denied method leaves raw TCP on other ports as it was."""
     mesh(never(Operation(methods=("GET",), ports=(8081,))))
-    matrix.becomes(PORTS.format(http=".", admin="forbidden", tcp="."))
+    matrix.becomes(PORTS.format(http=".", admin="forbidden", kept=".", tcp="."))
 
 
 def test_the_applications_own_403(mesh: Meshes, matrix: MatrixAsker, caller: Actor) -> None:

@@ -27,11 +27,12 @@ intruder    .            .            .                .          -             
 scraper     .            .            .                .          .              -
 """
 NEITHER = """
-            server:8080  server:9090  server:8080/udp  peer:8080  intruder:8080  scraper:8080
-caller      X            X            X                X          X              X
-intruder    X            X            X                X          -              .
-scraper     X            X            X                X          .              -
+            server:8080  server:9090  server:8080/udp  peer:8080  intruder:8080  scraper:8080  caller:8080
+caller      X            X            X                X          X              X             .
+intruder    X            X            X                X          -              .             X
+scraper     X            X            X                X          .              -             X
 """
+"""To itself a pod may always speak: where nothing else stays allowed, that it can call at all."""
 
 
 def test_no_policy(matrix: MatrixAsker) -> None:
@@ -145,4 +146,5 @@ def test_one_end_does_not_suffice(policy: Policies, matrix: MatrixAsker) -> None
     caller      X            X            X
     peer        X            X            X
     intruder    X            X            .
+    server      .            .            X
     """)

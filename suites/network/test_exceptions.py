@@ -83,5 +83,7 @@ def test_kubelet_still_probes(policy: Policies, matrix: MatrixAsker, server: Act
                 server:8080  peer:8080  scraper:8080
     caller      X            X          X
     intruder    X            X          .
+    server      .            X          X
+    peer        X            .          X
     """)
     assert server.stays_ready(UNREADY_AFTER), "server: expected to stay ready, but the kubelet's probes do not get in"

@@ -66,8 +66,8 @@ def test_same_node_and_other_node(
     policy(network_policy("deny-caller", selects=labelled(app="caller"), types=["Ingress"]))
     matrix.becomes("""
                 server:8080  caller:8080  peer:8080
-    peer        X            X            -
-    caller      X            -            .
+    peer        X            X            .
+    caller      X            .            .
     intruder    X            X            .
     """)
 

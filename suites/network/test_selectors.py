@@ -166,7 +166,7 @@ def test_policies_add_up(policy: Policies, matrix: MatrixAsker) -> None:
     matrix.becomes("""
                 server:8080  server:8080/udp  peer:8080
     caller      .            .                X
-    peer        .            .                -
+    peer        .            .                .
     intruder    X            X                X
     """)
 

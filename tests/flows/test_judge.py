@@ -70,6 +70,22 @@ def test_denial_without_neighbour_is_undecided() -> None:
     assert "neighbour" in refused.reason
 
 
+@pytest.mark.parametrize(
+    ("near", "finding"),
+    [
+        pytest.param(flow("peer"), Finding.HOLDS, id="to-the-same-server"),
+        pytest.param(replace(flow("peer"), port=9090), Finding.HOLDS, id="to-another-port-of-it"),
+        pytest.param(replace(flow("intruder"), destination="peer"), Finding.HOLDS, id="from-the-same-caller"),
+        pytest.param(replace(flow("caller"), destination="peer"), Finding.UNDECIDED, id="between-others"),
+    ],
+)
+def test_a_neighbour_shares_server_or_caller(near: Flow, finding: Finding) -> None:
+    allowed = Cell(flow=near, expected=answered(), verdict=verdict(Kind.ANSWERED, near))
+    refused = judged(allowed, DENIED)[1]
+    assert refused.finding is finding
+    assert (str(near) in refused.control) is (finding is Finding.HOLDS)
+
+
 def test_neighbour_that_was_denied_is_none() -> None:
     refused = judged(cell("caller", answered(), Kind.DROPPED), DENIED)[1]
     assert refused.finding is Finding.UNDECIDED
@@ -189,6 +205,28 @@ def test_a_servers_own_proxy_says_nothing_by_connecting(peer: str) -> None:
 )
 def test_everything_else_at_a_meshed_server_still_counts(heard_of: Arrival, meshed: bool, finding: Finding) -> None:
     assert at_meshed(heard_of, meshed=meshed).finding is finding
+
+
+PLAIN = cell("intruder", reset(), Kind.RESET)
+HTTP = flow("intruder", protocol=Protocol.HTTP)
+OWN = arrival(peer="127.0.0.6:40000")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "beside", "finding"),
+    [
+        pytest.param(PLAIN, (), Finding.UNDECIDED, id="plaintext-that-strict-resets"),
+        pytest.param(PLAIN, (cell("peer", refused_tcp(), Kind.CLOSED),), Finding.HOLDS, id="beside-a-refused-one"),
+        pytest.param(
+            Cell(flow=HTTP, expected=forbidden(), verdict=verdict(Kind.FORBIDDEN, HTTP)), (), Finding.HOLDS, id="http"
+        ),
+    ],
+)
+def test_a_proxy_that_had_no_reason_to_connect(wanted: Cell, beside: tuple[Cell, ...], finding: Finding) -> None:
+    workloads = {**WORKLOADS, "server": replace(SERVER, meshed=True)}
+    controls = {**CONTROLS, HTTP.key: verdict(Kind.ANSWERED, HTTP)}
+    witnesses = Witnesses(controls=controls, journals=heard(OWN), workloads=workloads, since=100.0)
+    assert judge([NEIGHBOUR, wanted, *beside], witnesses)[1].finding is finding
 
 
 MESHED = [

@@ -8,6 +8,7 @@ import yaml
 
 from clusters.cluster import Cluster, Options
 from clusters.existing import NAMESPACES, NEEDED, ExistingProvider, Right
+from clusters.mesh import dialects
 from clusters.profile import load
 from clusters.resources import known_resource
 from flows.errors import PreparationError, UsageError
@@ -30,6 +31,11 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "/api/v1/namespaces/ending": {"metadata": {"name": "ending", "deletionTimestamp": "2026-01-01T00:00:00Z"}},
 }
 Asked = dict[str, Any]
+
+
+def _plural(kind: str) -> str:
+    lower = kind.lower()
+    return f"{lower[:-1]}ies" if lower.endswith("y") else f"{lower}s"
 
 
 def attach(folder: Path, url: str, *, namespace: str = "", context: str = "fake") -> Cluster:
@@ -139,16 +145,70 @@ def test_down_before_up_has_nothing_to_remove(tmp_path: Path) -> None:
 def test_the_documented_role_grants_exactly_what_is_asked_for(
     name: str, kind: str, needed: list[Right], besides: set[str]
 ) -> None:
-    documents = list(yaml.safe_load_all(RBAC.read_text(encoding="utf-8")))
+    assert granted(kind, name) == {_spelled(right) for right in needed} | besides
+
+
+MESH = {
+    verb: {f"{verb} {_plural(kind)}.{api_version.partition('/')[0]}" for api_version, kind in dialects.kinds()}
+    for verb in ("create", "get", "list", "watch", "update", "delete")
+}
+"""What is done to a mesh's own kinds, by verb."""
+LOOKS = {
+    "list deployments.apps",
+    "list daemonsets.apps",
+    "list pods",
+    "list endpointslices.discovery.k8s.io",
+    "get configmaps",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        pytest.param("eastwest-mesh", "Role", {*set().union(*MESH.values()), "get namespaces"}, id="in-one-namespace"),
+        pytest.param("eastwest-mesh", "ClusterRole", set().union(*MESH.values()), id="own-namespaces"),
+        pytest.param("eastwest-mesh-root", "Role", LOOKS | MESH["list"], id="root-namespace"),
+        pytest.param(
+            "eastwest-mesh-webhooks",
+            "ClusterRole",
+            {"list mutatingwebhookconfigurations.admissionregistration.k8s.io"},
+            id="webhooks",
+        ),
+        pytest.param(
+            "eastwest-mesh-wide",
+            "Role",
+            {right for rights in MESH.values() for right in rights if right.endswith(".security.istio.io")},
+            id="mesh-wide",
+        ),
+    ],
+)
+def test_the_documented_role_for_a_mesh_grants_exactly_what_is_done_there(
+    name: str, kind: str, expected: set[str]
+) -> None:
+    assert granted(kind, name) == expected
+
+
+def test_what_is_for_a_mesh_comes_only_when_it_is_asked_for() -> None:
+    marks = {
+        each["metadata"]["name"]: each["metadata"]["labels"]["eastwest.dev/rbac"]
+        for each in yaml.safe_load_all(RBAC.read_text(encoding="utf-8"))
+        if each["metadata"]["name"].startswith("eastwest-mesh")
+    }
+    assert marks
+    assert all(mark.startswith("mesh") for mark in marks.values()), marks
+
+
+def granted(kind: str, name: str) -> set[str]:
+    """`VERB RESOURCE.GROUP` of everything that a documented role allows."""
+    documents = yaml.safe_load_all(RBAC.read_text(encoding="utf-8"))
     role = next(each for each in documents if each["kind"] == kind and each["metadata"]["name"] == name)
-    granted = {
+    return {
         f"{verb} {resource}.{group}".rstrip(".")
         for rule in role["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    assert granted == {_spelled(right) for right in needed} | besides
 
 
 def _spelled(right: Right) -> str:

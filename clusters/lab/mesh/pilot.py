@@ -19,19 +19,16 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from clusters.lab.mesh import healthz, xds
-from clusters.lab.mesh.bootstrap import FOLDER, IDENTITY, LIFETIME, MARK, ROOTS, SOCKET, STATUS, bootstrap, seconds
+from clusters.lab.mesh.bootstrap import FOLDER, IDENTITY, LIFETIME, ROOTS, SOCKET, STATUS, bootstrap, seconds
+from clusters.lab.mesh.line import SILENCE, Line, Message, dial
 
-Message = dict[str, Any]
 CREDENTIALS: Final = "/var/run/secrets/tokens"
 """Where the projected token `istio-token` is."""
 ROOT_CERTIFICATE: Final = "/var/run/secrets/istio/root-cert.pem"
 PROTOCOL: Final = 1
-PING: Final = 5.0
-SILENCE: Final = 15.0
-"""Seconds after which a session on which nothing came is given up."""
 TAKEN: Final = 10.0
 """Seconds in which Envoy must say that it has taken a piece."""
 DRAIN: Final = 0.3
@@ -41,6 +38,8 @@ BACK_OFF: Final = (0.2, 5.0)
 _TYPES: Final = {"cds": "clusters", "lds": "listeners", "rds": "routes"}
 _SDS: Final = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 _VERSION: Final = "1.40.0"
+_UNEXPECTED: Final = (AttributeError, LookupError, TypeError, ValueError)
+"""What a message that is not as the protocol has it ends with."""
 
 
 def say(line: str) -> None:
@@ -118,8 +117,7 @@ class Session:
 
     def __init__(self, pieces: xds.Pieces, envoy: Envoy, environment: dict[str, str]) -> None:
         self._pieces, self._envoy, self._environment = pieces, envoy, environment
-        self._pushes: queue.Queue[tuple[socket.socket, Message]] = queue.Queue()
-        self._sending = threading.Lock()
+        self._pushes: queue.Queue[tuple[Line, Message]] = queue.Queue()
         self._stamp = 0
         self.reason = "istiod has not been reached"
         """Why the proxy is not ready; empty once the first push is in force, whatever becomes of istiod then."""
@@ -136,8 +134,10 @@ class Session:
             try:
                 self._converse()
                 lost = "istiod ended the session"
-            except (OSError, ValueError) as error:
+            except OSError as error:
                 lost = str(error) or type(error).__name__
+            except _UNEXPECTED as error:
+                lost = f"an unexpected message: {error!r}"
             if self.reason:
                 self.reason = f"istiod: {lost}"
             say(f"istiod: {lost}; trying again")
@@ -148,44 +148,23 @@ class Session:
         host, _, port = self._environment.get("CA_ADDR", "istiod.istio-system.svc:15012").rpartition(":")
         token = Path(CREDENTIALS, "istio-token").read_text(encoding="ascii").strip()
         context = ssl.create_default_context(cafile=ROOT_CERTIFICATE)
-        with _dial(host, int(port)) as plain, context.wrap_socket(plain, server_hostname=host) as line:
-            line.settimeout(PING)
-            hello = {
-                "op": "hello",
-                "protocol": PROTOCOL,
-                "token": token,
-                "namespace": self._environment.get("POD_NAMESPACE", ""),
-                "pod": self._environment.get("POD_NAME", ""),
-                "address": self._environment.get("INSTANCE_IP", ""),
-                "version": _VERSION,
-                "life": seconds(self._environment.get(LIFETIME, "")),
-            }
-            self._send(line, hello)
-            heard, pinged, buffer = time.monotonic(), time.monotonic(), b""
-            while True:
-                if time.monotonic() - pinged >= PING:
-                    self._send(line, {"op": "ping"})
-                    pinged = time.monotonic()
-                try:
-                    chunk = line.recv(1 << 16)
-                except TimeoutError:
-                    if time.monotonic() - heard > SILENCE:
-                        raise TimeoutError(f"nothing heard for {SILENCE:.0f} s") from None
-                    continue
-                if not chunk:
-                    return
-                heard = time.monotonic()
-                buffer += chunk
-                if b"\n" in chunk:
-                    *lines, buffer = buffer.split(b"\n")
-                    for each in lines:
-                        self._hear(line, json.loads(each))
+        with dial(host, int(port)) as plain, Line(context.wrap_socket(plain, server_hostname=host)) as line:
+            line.say(
+                {
+                    "op": "hello",
+                    "protocol": PROTOCOL,
+                    "token": token,
+                    "namespace": self._environment.get("POD_NAMESPACE", ""),
+                    "pod": self._environment.get("POD_NAME", ""),
+                    "address": self._environment.get("INSTANCE_IP", ""),
+                    "version": _VERSION,
+                    "life": seconds(self._environment.get(LIFETIME, "")),
+                }
+            )
+            for message in line.messages():
+                self._hear(line, message)
 
-    def _send(self, line: socket.socket, message: Message) -> None:
-        with self._sending:
-            line.sendall(json.dumps(message).encode() + b"\n")
-
-    def _hear(self, line: socket.socket, message: Message) -> None:
+    def _hear(self, line: Line, message: Message) -> None:
         if message["op"] == "secret":
             self._offer(_secrets(message))
         elif message["op"] == "push":
@@ -201,16 +180,20 @@ class Session:
     def _apply(self) -> None:
         while True:
             line, push = self._pushes.get()
-            answer: Message = {"op": "ack", "version": push["version"]}
             try:
-                self._carry_out(push)
-                self.reason = ""
-            except (xds.RejectedError, TimeoutError) as error:
-                words = self._envoy.last_words
-                answer = {"op": "nack", "version": push["version"], "error": f"{error}: {words}"}
-                self.reason = self.reason and f"Envoy did not take its configuration: {error}"
-            with contextlib.suppress(OSError):
-                self._send(line, answer)
+                line.say(self._answer(push))
+            except _UNEXPECTED as error:
+                line.fail(OSError(f"an unexpected push: {error!r}"))
+
+    def _answer(self, push: Message) -> Message:
+        version = push["version"]
+        try:
+            self._carry_out(push)
+        except (xds.RejectedError, TimeoutError) as error:
+            self.reason = self.reason and f"Envoy did not take its configuration: {error}"
+            return {"op": "nack", "version": version, "error": f"{error}: {self._envoy.last_words}"}
+        self.reason = ""
+        return {"op": "ack", "version": version}
 
     def _carry_out(self, push: Message) -> None:
         """Clusters before what refers to them, and everything taken before this returns."""
@@ -245,23 +228,6 @@ def _secrets(message: Message) -> dict[xds.Piece, str]:
         "validation_context": {"trusted_ca": {"inline_string": message["roots"]}},
     }
     return {("secrets", IDENTITY): json.dumps([own]), ("secrets", ROOTS): json.dumps([trusted])}
-
-
-def _dial(host: str, port: int) -> socket.socket:
-    """A connection that the pod's redirection leaves alone."""
-    last: OSError = OSError(f"{host} has no address")
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        connection = socket.socket(family, kind, protocol)
-        try:
-            connection.settimeout(PING)
-            connection.setsockopt(socket.SOL_SOCKET, healthz.SO_MARK, MARK)
-            connection.connect(address)
-        except OSError as error:
-            connection.close()
-            last = OSError(f"{host}:{port}: {error.strerror or error}")
-            continue
-        return connection
-    raise last
 
 
 def proxy() -> int:

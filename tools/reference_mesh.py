@@ -21,14 +21,14 @@ Made from the code by `make docs`. `eastwest lab up --mesh istio` is a lab in wh
 resources are in force, as Istio 1.31 has them. What the lab does not do it refuses by name: nothing is ignored.
 """
 _REAL: Final[Mapping[str, str]] = {
-    "Envoy": "one per meshed pod, unchanged, configured by its own file API; what it refuses is seen as refused",
+    "Envoy": "one per meshed pod, unchanged, configured by its own REST long polls; what it refuses is seen as refused",
     "packets": "each pod's own network namespace, nftables and connections; mutual TLS is on the wire",
     "certificates": "short-lived, one for each ServiceAccount, issued for a token that a TokenReview has verified",
     "the resources": "their fields, checks and refusals, worded as a real API server and webhook answer",
 }
 _EMULATED: Final[Mapping[str, str]] = {
     "istiod": "a control plane of ours: from the same resources to Envoy's configuration, held against real dumps",
-    "the proxy's agent": "ours: certificate, files for Envoy, probes on 15020 and 15021, `pilot-agent request`",
+    "the proxy's agent": "ours: certificate, answers to polls, probes on 15020 and 15021, `pilot-agent request`",
     "istio-init": "a container that ends at once; the node sets the redirection itself",
     "the injector's and the validating webhook": "steps of the API server's admission; they ask for a ready istiod",
     "versions of a resource": "v1 is stored; the others are the same object under another name",

@@ -201,8 +201,10 @@ def _by_age(found: _Pod) -> str:
 
 
 def _perhaps_by_age(found: _Pod) -> str:
-    """Namespace, label and pod are of one second, which is all that the cluster notes: nothing tells their order."""
+    """Nothing tells the order: label and pod are of one second, or nobody noted when the label was written."""
     key, labelled, created = _ages(found)
+    if key in found.around and labelled is None:
+        return f"the pod may be older than the namespace's label {key} (nobody noted when it came); restart it"
     if labelled and created and created <= labelled:
         return f"the pod may be older than the namespace's label {key} (both of one second); restart it"
     return ""

@@ -63,7 +63,15 @@ BORN_TOGETHER["metadata"]["managedFields"] = [{**STALE[0], "time": EARLY}]
         ),
         pytest.param(pod(hostNetwork=True), around(istio_injection="enabled"), "hostNetwork", id="host-network"),
         pytest.param(pod(), around("kube-system"), "ignores namespace kube-system", id="ignored-namespace"),
-        pytest.param(pod(), around(istio_injection="enabled"), "checked labels", id="nothing-explains-it"),
+        pytest.param(
+            pod(), around(istio_injection="enabled"), "may be older than the namespace's label", id="undated-label"
+        ),
+        pytest.param(
+            pod(labels={"sidecar.istio.io/inject": "true"}),
+            around(istio_injection="enabled"),
+            "checked labels",
+            id="nothing-explains-it",
+        ),
     ],
 )
 def test_a_pod_without_a_proxy_has_a_reason(what: Any, namespace: Any, reason: str) -> None:

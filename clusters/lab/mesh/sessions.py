@@ -26,7 +26,7 @@ PROTOCOL: Final = 1
 AUDIENCE: Final = "istio-ca"
 ARRIVAL: Final = 10.0
 """Seconds that a pod may take to become known after its agent has said that it is there."""
-GAP: Final = 0.02
+GAP: Final = 0.1
 """Seconds between two pushes of everything that changed; the first one waits for nothing."""
 _LINE: Final = 1 << 20
 """The longest line that an agent may send."""

@@ -102,6 +102,10 @@ def test_journey(
     mesh(Access(name="allow-caller", scope=workload("server"), rules=(allowed,)))
     denied = partial(table, peer=FORBIDDEN, foreign=FORBIDDEN, naked=PLAIN, to_peer="forbidden")
     matrix.becomes(denied())
+    # Connections that a proxy keeps from before the rule answer once more as before it, and are then closed.
+    settling = traffic(RUNNING, connections="keep-alive")
+    settling.more()
+    settling.close()
 
     going = traffic(RUNNING, connections="keep-alive")
     route = mesh(Routing(service="server", routes=(HttpRoute(),)))

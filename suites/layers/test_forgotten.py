@@ -86,6 +86,10 @@ def test_control_plane(policy: Policies, matrix: MatrixAsker, peer: Actor, world
 def test_first_line(policy: Policies, matrix: MatrixAsker) -> None:
     """A matrix that expects an answer has the forgetful policy in its first line."""
     policy(network_policy("to-server", selects=CLIENTS, types=["Egress"], egress=[TO_SERVER]))
+    matrix.becomes("""
+                server:8080/http@dns  server:9090  peer:9090
+    caller      #                     .            X
+    """)
     with pytest.raises(VerdictError, match=r"^caller → server:8080/http by dns: .* \(to-server forgets DNS\)"):
         matrix.becomes("""
                     server:8080/http@dns

@@ -98,7 +98,7 @@ def test_wrong_expectation_fails_with_the_flow_in_the_first_line(ended: tuple[in
     assert code == 1, output
     assert outcome(data, "test_a_wrong_expectation_is_found") == (
         "failed",
-        "caller → server:8080/tcp: expected dropped, got answered",
+        "caller → server:8080/tcp: expected dropped, got answered (admitted by shop)",
     )
     assert "expected │ observed │ difference" in output
 

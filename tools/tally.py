@@ -35,6 +35,7 @@ ABSENT: Final[dict[str, Callable[[], bool]]] = {
     "an ordinary user": lambda: os.geteuid() == 0,
     "user namespaces": _no_namespaces,
     "a cluster": lambda: not os.environ.get("EASTWEST_TEST_KUBECONFIG"),
+    "a mesh to break": lambda: not os.environ.get("EASTWEST_TEST_ISTIO"),
 }
 """What a test may need (`pytest.skip("needs kubectl: …")`) and how to see that this machine does not have it."""
 

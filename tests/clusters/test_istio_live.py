@@ -82,7 +82,7 @@ pytestmark = pytest.mark.skipif(
     not (
         os.environ.get("EASTWEST_TEST_ISTIO") and os.environ.get("EASTWEST_TEST_KUBECONFIG") and shutil.which("kubectl")
     ),
-    reason="needs a cluster with Istio to break: EASTWEST_TEST_ISTIO=1, …_KUBECONFIG and …_CONTEXT",
+    reason="needs a mesh to break: EASTWEST_TEST_ISTIO=1, …_KUBECONFIG and …_CONTEXT",
 )
 
 

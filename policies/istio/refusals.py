@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from policies.paths import find
+
 Object = dict[str, Any]
 
 
@@ -222,7 +224,7 @@ def refused(obj: Object) -> Iterator[tuple[str, str]]:
     for refusal in REFUSALS:
         if refusal.kind == obj.get("kind"):
             for pattern in _patterns(refusal.path):
-                for path, value in _walk(obj, pattern.split("."), ""):
+                for path, value in find(obj, pattern):
                     if refusal.when(value):
                         yield path, refusal.why
 
@@ -232,20 +234,3 @@ def _patterns(path: str) -> list[str]:
         return [path]
     rest = path.removeprefix("T.")
     return [place for policy in _POLICIES for place in (f"{policy}.{rest}", f"{policy}.portLevelSettings[*].{rest}")]
-
-
-def _walk(value: object, steps: list[str], path: str) -> Iterator[tuple[str, object]]:
-    if not steps:
-        yield path, value
-        return
-    if not isinstance(value, dict):
-        return
-    name = steps[0].removesuffix("[*]")
-    inner, here = value.get(name), f"{path}.{name}" if path else name
-    if inner is None:
-        return
-    if steps[0].endswith("[*]"):
-        for place, each in enumerate(inner if isinstance(inner, list) else ()):
-            yield from _walk(each, steps[1:], f"{here}[{place}]")
-    else:
-        yield from _walk(inner, steps[1:], here)

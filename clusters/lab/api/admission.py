@@ -14,6 +14,7 @@ from clusters.lab.api import resources
 from clusters.lab.api.resources import ResourceType
 from clusters.lab.api.status import Causes, forbidden, not_found
 from clusters.lab.api.store import Store
+from policies.paths import find
 
 Object = dict[str, Any]
 
@@ -188,26 +189,9 @@ def _container_of(pod: Object, path: str) -> str:
 def _find(obj: Object, pattern: str) -> Iterator[tuple[str, object]]:
     if "C[*]" in pattern:
         for key in ("initContainers", "containers"):
-            yield from _walk(obj, pattern.replace("C[*]", f"{key}[*]").split("."), "")
+            yield from find(obj, pattern.replace("C[*]", f"{key}[*]"))
     else:
-        yield from _walk(obj, pattern.split("."), "")
-
-
-def _walk(value: object, steps: list[str], path: str) -> Iterator[tuple[str, object]]:
-    if not steps:
-        yield path, value
-        return
-    if not isinstance(value, dict):
-        return
-    name = steps[0].removesuffix("[*]")
-    inner, here = value.get(name), f"{path}.{name}" if path else name
-    if inner is None:
-        return
-    if steps[0].endswith("[*]"):
-        for place, each in enumerate(inner if isinstance(inner, list) else ()):
-            yield from _walk(each, steps[1:], f"{here}[{place}]")
-    else:
-        yield from _walk(inner, steps[1:], here)
+        yield from find(obj, pattern)
 
 
 # Steps that look at other objects ------------------------------------------------------------------------------------

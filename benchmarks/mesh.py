@@ -15,6 +15,7 @@ the machine before each part is told with it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -61,11 +62,10 @@ class _Meshed:
         started = time.monotonic()
         cluster = self._provider.up()
         up = time.monotonic() - started
-        try:
+        with contextlib.ExitStack() as undone:  # what cannot be started is not left running
+            undone.callback(self._provider.down, failed=True)
             self.world = World(cluster, Kube(cluster), "bench").start(self._specs)
-        except BaseException:
-            self._provider.down(failed=True)
-            raise
+            undone.pop_all()
         self.world.seconds["cluster"] = up
         return self.world
 

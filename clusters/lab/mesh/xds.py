@@ -66,11 +66,6 @@ class Pieces:
             for piece in pieces:
                 self._held.pop(piece, None)
 
-    def held(self) -> set[Piece]:
-        """Everything that is offered."""
-        with self._changed:
-            return set(self._held)
-
     def await_taken(self, pieces: set[Piece], deadline: float) -> None:
         """Return once Envoy has taken the newest of each of these.
 

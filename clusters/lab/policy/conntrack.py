@@ -28,8 +28,12 @@ _NESTED: Final = 0x8000
 _TYPE: Final = 0x3FFF
 _TUPLE_ORIGINAL, _TUPLE_REPLY = 1, 2
 _ADDRESSES, _PROTOCOL = 1, 2
+_DESTINATIONS: Final = {4: 2, 16: 4}
+"""Bytes of an address → the attribute's number, as linux/netfilter/nfnetlink_conntrack.h has them."""
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
+_UDP: Final = _ATTRIBUTE.pack(5, 1) + bytes([socket.IPPROTO_UDP])
+"""The attribute of a tuple whose protocol is UDP."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,6 +66,7 @@ def forget(gone: Iterable[Translation]) -> int:
         OSError: The kernel gave no proper answer.
     """
     wanted = set(gone)
+    signs = {_sign(each.address) for each in wanted}
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as channel:
         channel.settimeout(DEADLINE)
         channel.bind((0, 0))
@@ -69,6 +74,7 @@ def forget(gone: Iterable[Translation]) -> int:
             (version, original)
             for version in sorted({family(each.address) for each in wanted})
             for message in list(_ask(channel, _GET, _DUMP, version, b""))
+            if _UDP in message and any(sign in message for sign in signs)  # a table has thousands of others
             if (original := _match(message, wanted)) is not None
         ]
         for version, original in found:
@@ -82,19 +88,19 @@ def _ask(channel: socket.socket, kind: int, flags: int, version: int, body: byte
     payload = struct.pack("=BBH", number, 0, 0) + body
     channel.send(_HEADER.pack(16 + len(payload), kind, _REQUEST | flags, 1, 0) + payload)
     while True:
-        data = channel.recv(1 << 18)
-        while len(data) >= 16:
-            length, answer, _, _, _ = _HEADER.unpack_from(data)
+        data, start = channel.recv(1 << 18), 0
+        while len(data) - start >= 16:
+            length, answer, _, _, _ = _HEADER.unpack_from(data, start)
             if answer == _DONE:
                 return
             if answer == _ERROR:
-                code = -struct.unpack_from("=i", data, 16)[0]
+                code = -struct.unpack_from("=i", data, start + 16)[0]
                 # ENOENT: the entry ended by itself between the dump and now, which is what we want.
                 if code and code != 2:
                     raise OSError(code, f"conntrack: {os.strerror(code)}")
                 return
-            yield data[20:length]
-            data = data[(length + 3) & ~3 :]
+            yield data[start + 20 : start + length]
+            start += (length + 3) & ~3
 
 
 def _attributes(data: bytes) -> dict[int, bytes]:
@@ -115,6 +121,12 @@ def _ends(data: bytes) -> tuple[int, str, int, str, int]:
     source, target = (str(ipaddress.ip_address(addresses.get(n) or addresses[n + 2])) for n in (1, 2))
     ports = [int.from_bytes(protocol.get(n, b""), "big") for n in (2, 3)]
     return protocol[1][0], source, ports[0], target, ports[1]
+
+
+def _sign(address: str) -> bytes:
+    """The attribute of a tuple that has this address as its destination."""
+    packed = ipaddress.ip_address(address).packed
+    return _ATTRIBUTE.pack(4 + len(packed), _DESTINATIONS[len(packed)]) + packed
 
 
 def _match(message: bytes, wanted: set[Translation]) -> bytes | None:

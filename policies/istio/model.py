@@ -16,6 +16,8 @@ TlsMode = Literal["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"]
 Balancer = Literal["UNSPECIFIED", "ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "PASSTHROUGH", "LEAST_CONN"]
 Resolution = Literal["NONE", "STATIC", "DNS"]
 Labels = Mapping[str, str]
+Exports = tuple[str, ...]
+"""`exportTo` as written: namespaces, `.` for its own, `*` or nothing for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,7 @@ class DestinationRule:
     host: str
     policy: TrafficPolicy | None = None
     subsets: tuple[Subset, ...] = ()
+    exports: Exports = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +256,7 @@ class VirtualService:
     hosts: tuple[str, ...]
     http: tuple[HttpRoute, ...] = ()
     tcp: tuple[TcpRoute, ...] = ()
+    exports: Exports = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +291,7 @@ class ServiceEntry:
     endpoints: tuple[EntryEndpoint, ...] = ()
     outside: bool = True
     """`location: MESH_EXTERNAL`, which is also the default."""
+    exports: Exports = ()
 
 
 Resource = (

@@ -186,6 +186,7 @@ def _service_entry(meta: Meta, spec: Object) -> Resource:
             for each in spec.get("endpoints", [])
         ),
         outside=spec.get("location", "MESH_EXTERNAL") == "MESH_EXTERNAL",
+        exports=_texts(spec, "exportTo"),
     )
 
 

@@ -34,6 +34,7 @@ def destination_rule(meta: Meta, spec: Object) -> Resource:
             Subset(name=each["name"], labels=each.get("labels", {}), policy=_policy(each.get("trafficPolicy")))
             for each in spec.get("subsets", [])
         ),
+        exports=tuple(spec.get("exportTo", [])),
     )
 
 
@@ -72,6 +73,7 @@ def virtual_service(meta: Meta, spec: Object) -> Resource:
         hosts=tuple(spec.get("hosts", ())),
         http=tuple(_http(each) for each in spec.get("http", [])),
         tcp=tuple(each for route in spec.get("tcp", []) for each in _tcp(route)),
+        exports=tuple(spec.get("exportTo", [])),
     )
 
 

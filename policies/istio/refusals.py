@@ -69,7 +69,6 @@ class Refusal:
 
 
 _WAYPOINTS: Final = "policies of waypoints, gateways and Services: there are sidecars only; use selector"
-_EXPORT: Final = "visibility by namespace: everything is exported to all"
 _FILES: Final = "certificates from files and Secrets for upstream TLS"
 _GATEWAYS: Final = "gateways: routes belong to the sidecars of the mesh"
 _MIRROR: Final = "mirroring"
@@ -100,7 +99,6 @@ REFUSALS: Final[tuple[Refusal, ...]] = (
     Refusal("RequestAuthentication", "spec.jwtRules[*].outputPayloadToHeader", "a token's payload as a header"),
     Refusal("RequestAuthentication", "spec.jwtRules[*].spaceDelimitedClaims", "other claims of many words than scope"),
     Refusal("RequestAuthentication", "spec.jwtRules[*].timeout", "fetching keys: there is no network; give jwks"),
-    Refusal("DestinationRule", "spec.exportTo", _EXPORT, _beyond("*")),
     Refusal("DestinationRule", "spec.workloadSelector", "rules for chosen callers"),
     Refusal("DestinationRule", "T.outlierDetection", "outlier detection"),
     Refusal("DestinationRule", "T.loadBalancer.consistentHash", "load balancing by hash"),
@@ -127,7 +125,6 @@ REFUSALS: Final[tuple[Refusal, ...]] = (
     Refusal("DestinationRule", "T.tunnel", "tunnels"),
     Refusal("DestinationRule", "T.proxyProtocol", "the PROXY protocol"),
     Refusal("DestinationRule", "T.retryBudget", "retry budgets"),
-    Refusal("VirtualService", "spec.exportTo", _EXPORT, _beyond("*")),
     Refusal("VirtualService", "spec.gateways", _GATEWAYS, _beyond("mesh")),
     Refusal("VirtualService", "spec.tls", "routing TLS by server name"),
     Refusal("VirtualService", "spec.http[*].match[*].gateways", _GATEWAYS, _beyond("mesh")),
@@ -173,7 +170,6 @@ REFUSALS: Final[tuple[Refusal, ...]] = (
     Refusal("VirtualService", "spec.tcp[*].match[*].destinationSubnets", _SUBNETS, _given),
     Refusal("VirtualService", "spec.tcp[*].match[*].sourceSubnet", _SUBNETS, _given),
     Refusal("VirtualService", "spec.tcp[*].match[*].sourceNamespace", "routing TCP by the caller's namespace", _given),
-    Refusal("ServiceEntry", "spec.exportTo", _EXPORT, _beyond("*")),
     Refusal("ServiceEntry", "spec.workloadSelector", "pods behind a ServiceEntry; list endpoints"),
     Refusal("ServiceEntry", "spec.subjectAltNames", "names that a certificate must have; use a DestinationRule"),
     Refusal(

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from policies.istio.model import (
     AuthorizationPolicy,
     DestinationRule,
+    Exports,
     PeerAuthentication,
     RequestAuthentication,
     ServiceEntry,
@@ -96,6 +97,7 @@ class Service:
         host: Full name: `server.shop.svc.cluster.local`.
         addresses: Cluster IPs; none for a headless one.
         external: Whether it comes from a ServiceEntry.
+        exports: The namespaces whose proxies know of it, as `exportTo` says them.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Service:
     selector: Mapping[str, str] = field(default_factory=dict)
     external: bool = False
     resolution: str = ""
+    exports: Exports = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

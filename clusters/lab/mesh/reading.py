@@ -19,6 +19,7 @@ Age = tuple[str, str, str]
 PodAt = Callable[[str, str, str], Proxy | None]
 """(namespace, pod name or empty, address) → the pod."""
 _TLS_MODE: Final = "security.istio.io/tlsMode"
+_EXPORT_TO: Final = "networking.istio.io/exportTo"
 _SERVICE_NAME: Final = "kubernetes.io/service-name"
 _WORDS: Final[Mapping[str, AppProtocol]] = {
     "http": "http",
@@ -107,6 +108,7 @@ def service(obj: Object, slices: Iterable[Object], pod_at: PodAt) -> tuple[Age, 
         host=f"{name}.{namespace}{SUFFIX}",
         addresses=tuple(addresses),
         headless=not addresses,
+        exports=tuple(each.strip() for each in (meta.get("annotations") or {}).get(_EXPORT_TO, "").split(",") if each),
         selector=spec.get("selector") or {},
         ports=tuple(
             ServicePort(
@@ -172,6 +174,7 @@ def entry_services(entry: ServiceEntry) -> tuple[tuple[Age, Service], ...]:
                 host=host,
                 addresses=entry.addresses,
                 external=True,
+                exports=entry.exports,
                 resolution=entry.resolution,
                 ports=tuple(
                     ServicePort(

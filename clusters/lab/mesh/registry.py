@@ -30,6 +30,7 @@ from clusters.lab.client import (
 from clusters.lab.client import Resource as Kind
 from clusters.lab.mesh import reading
 from clusters.lab.mesh.model import Mesh, Proxy, Service
+from clusters.lab.mesh.visibility import kept
 from flows.errors import HarnessError
 from policies.istio.model import Resource, ServiceEntry
 from policies.istio.read import read
@@ -105,7 +106,7 @@ class Registry:
             services = sorted((*self._built.values(), *entries), key=lambda each: each[0])
             found = {name: _in_order(self._resources[kind].values()) for kind, name in FIELDS.items()}
             parts: dict[str, tuple[Any, ...]] = {"services": tuple(each for _, each in services), **found}
-            self._mesh = Mesh(**{name: _kept(getattr(self._last, name), part) for name, part in parts.items()})
+            self._mesh = Mesh(**{name: kept(getattr(self._last, name), part) for name, part in parts.items()})
             self._last = self._mesh
         return self._mesh
 
@@ -226,9 +227,3 @@ class Registry:
 
 def _in_order(found: Iterable[Resource]) -> tuple[Resource, ...]:
     return tuple(sorted(found, key=lambda each: (each.meta.created, each.meta.name, each.meta.namespace)))
-
-
-def _kept(before: tuple[Any, ...], now: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The former tuple where the same objects are in it."""
-    same = len(before) == len(now) and all(a is b for a, b in zip(before, now, strict=True))
-    return before if same else now

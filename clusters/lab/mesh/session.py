@@ -11,7 +11,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Collection, Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from clusters.lab.mesh.model import Json, Mesh, Proxy
 from clusters.lab.mesh.mutation import SOUND, Delivery, Fault, Terms
 from clusters.lab.mesh.registry import WRONG, Registry
 from clusters.lab.mesh.template import VERSION
+from clusters.lab.mesh.visibility import seen
 
 PING: Final = 5.0
 SILENCE: Final = 15.0
@@ -31,6 +32,17 @@ LIFE: Final = 86400.0
 _SOONEST: Final = 0.5
 """Seconds between two certificates at least, however short they live."""
 _KINDS: Final = {pieces.CLUSTERS: "cluster", pieces.LISTENERS: "listener", pieces.ROUTES: "route"}
+
+
+@dataclass(slots=True)
+class _View:
+    """What the proxies of one namespace know of, and what was made of it."""
+
+    whole: Mesh | None = None
+    mesh: Mesh = field(default_factory=Mesh)
+    cache: Cache = field(default_factory=Cache)
+    encoder: pieces.Encoder = field(default_factory=pieces.Encoder)
+    faulty: dict[int, tuple[Mesh, Cache, pieces.Encoder]] = field(default_factory=dict)
 
 
 class Plane:
@@ -55,27 +67,38 @@ class Plane:
         self.version = 1
         self.mesh = registry.mesh
         self._life = life
-        self._cache, self._encoder = Cache(), pieces.Encoder()
+        self._views: dict[str, _View] = {}
         self._foreign: Authority | None = None
-        self._faulty: dict[int, tuple[Mesh, Cache, pieces.Encoder]] = {}
 
     def advance(self) -> None:
         """Take what the registry has now as the next version."""
         self.version += 1
         self.mesh = self.registry.mesh
 
+    def seen(self, namespace: str) -> Mesh:
+        """What the proxies of a namespace know of; the same object as long as nothing of it has changed."""
+        view = self._views.setdefault(namespace, _View())
+        if view.whole is not self.mesh:
+            view.whole, view.mesh = self.mesh, seen(self.mesh, namespace, view.mesh)
+        return view.mesh
+
+    def forget(self, namespace: str) -> None:
+        """Let go of what was kept for a namespace: it has no proxy any more."""
+        self._views.pop(namespace, None)
+
     def compiled(self, mesh: Mesh, proxy: Proxy) -> pieces.Pieces:
-        """One proxy's configuration.
+        """One proxy's configuration, out of what its namespace knows of.
 
         Raises:
             HarnessError: A resource says what the lab does not do.
         """
-        seen, cache, encoder = self.fault.mesh(mesh, proxy), self._cache, self._encoder
-        if seen is not mesh:
-            if all(held[0] is not mesh for held in self._faulty.values()):
-                self._faulty.clear()
-            _, cache, encoder = self._faulty.setdefault(id(seen), (mesh, Cache(), pieces.Encoder()))
-        return encoder.pieces(seen, self.fault.config(compile_proxy(seen, proxy, cache), proxy))
+        view = self._views.setdefault(proxy.namespace, _View())
+        given, cache, encoder = self.fault.mesh(mesh, proxy), view.cache, view.encoder
+        if given is not mesh:
+            if all(held[0] is not mesh for held in view.faulty.values()):
+                view.faulty.clear()
+            _, cache, encoder = view.faulty.setdefault(id(given), (mesh, Cache(), pieces.Encoder()))
+        return encoder.pieces(given, self.fault.config(compile_proxy(given, proxy, cache), proxy))
 
     def issue(self, proxy: Proxy, life: float = 0.0) -> tuple[Json, float | None]:
         """The message with a new certificate, and in how many seconds the next one is due; None: never.
@@ -221,7 +244,7 @@ class Session:
         known = self._plane.registry.proxy(self.proxy.namespace, self.proxy.pod)
         if known and known.uid == self.proxy.uid and replace(known, address=self.proxy.address) != self.proxy:
             self.proxy = replace(known, address=self.proxy.address)
-        now = self._plane.mesh, self.proxy
+        now = self._plane.seen(self.proxy.namespace), self.proxy
         if self._compiled and all(a is b for a, b in zip(now, self._compiled, strict=True)):
             return None
         try:

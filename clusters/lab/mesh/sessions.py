@@ -158,6 +158,9 @@ class Sessions:
             await session.live(reader)
         finally:
             self._sessions.remove(session)
+            home = session.proxy.namespace
+            if all(each.proxy.namespace != home for each in self._sessions):
+                self._plane.forget(home)
 
     async def _admit(self, hello: Json) -> Proxy:
         """The proxy whose agent this is.

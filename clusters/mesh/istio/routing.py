@@ -69,7 +69,7 @@ def routing(asked: Routing, place: Place) -> list[Manifest]:
 
 
 def external(asked: ExternalService, place: Place) -> Manifest:
-    """A ServiceEntry; it is in force in the whole mesh, because every proxy learns of it."""
+    """A ServiceEntry, for the proxies of the world alone."""
     port = {"number": asked.port, "name": asked.protocol, "protocol": asked.protocol.upper()}
     spec: Object = {"hosts": [asked.host], "location": "MESH_EXTERNAL", "ports": [port]}
     if asked.addresses:
@@ -78,9 +78,17 @@ def external(asked: ExternalService, place: Place) -> Manifest:
     if asked.endpoints:
         spec["resolution"] = "STATIC" if all(_is_address(each) for each in asked.endpoints) else "DNS"
         spec["endpoints"] = [{"address": each} for each in asked.endpoints]
-    meta = {"name": asked.name, "namespace": namespace(place, "home")}
-    obj = {"apiVersion": NETWORKING, "kind": "ServiceEntry", "metadata": meta, "spec": spec}
-    return Manifest(object=obj, mesh_wide=True)
+    home = namespace(place, "home")
+    meta, spec["exportTo"] = {"name": asked.name, "namespace": home}, exports(place, home)
+    return Manifest(object={"apiVersion": NETWORKING, "kind": "ServiceEntry", "metadata": meta, "spec": spec})
+
+
+def exports(place: Place, home: str) -> list[str]:
+    """`exportTo` of what is written into `home`: whoever is not of the world is neither told nor steered.
+
+    A mesh of thousands of proxies is then not configured anew with each change of a test.
+    """
+    return [".", *sorted(set(place.namespaces.values()) - {home})]
 
 
 def _is_address(text: str) -> bool:
@@ -92,8 +100,14 @@ def _is_address(text: str) -> bool:
 
 
 def _object(kind: str, name: str, place: Place, service: str, spec: Object) -> Object:
-    meta = {"name": name, "namespace": known(place, service).namespace}
-    return {"apiVersion": NETWORKING, "kind": kind, "metadata": meta, "spec": spec}
+    home = known(place, service).namespace
+    meta = {"name": name, "namespace": home}
+    return {
+        "apiVersion": NETWORKING,
+        "kind": kind,
+        "metadata": meta,
+        "spec": {**spec, "exportTo": exports(place, home)},
+    }
 
 
 def _subsets(asked: Routing) -> dict[str, list[str]]:

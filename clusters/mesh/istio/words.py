@@ -28,6 +28,7 @@ NATIVE: Final = "sidecar.istio.io/nativeSidecar"
 CONFIG: Final = "proxy.istio.io/config"
 UNGUARDED: Final = "traffic.sidecar.istio.io/excludeInboundPorts"
 UNROUTED: Final = "traffic.sidecar.istio.io/excludeOutboundPorts"
+EXPORT_TO: Final = "networking.istio.io/exportTo"
 REQUESTS: Final = {"cpu": "sidecar.istio.io/proxyCPU", "memory": "sidecar.istio.io/proxyMemory"}
 """Resource → the annotation that says how much of it the proxy requests; with any of them its limits are gone."""
 

@@ -105,8 +105,9 @@ def _client_tls(asked: ClientTls, place: Place) -> Manifest:
         raise UsageError("ClientTls: give either `to`, a workload, or `pattern`, a host pattern such as '*.local'")
     host = asked.pattern or routing.host(place, asked.to)
     name = f"tls-{asked.to}" if asked.to else "tls-pattern"
-    spec = {"host": host, "trafficPolicy": {"tls": {"mode": _CLIENT[asked.mode]}}}
     where = routing.namespace(place, asked.role)
+    tls = {"tls": {"mode": _CLIENT[asked.mode]}}
+    spec = {"host": host, "trafficPolicy": tls, "exportTo": routing.exports(place, where)}
     return Manifest(object=_object(NETWORKING, "DestinationRule", name, where, spec))
 
 

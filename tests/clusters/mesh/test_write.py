@@ -71,13 +71,26 @@ def test_what_covers_the_mesh_is_in_the_root_namespace_and_says_so() -> None:
     written = manifests(Mtls(scope=whole_mesh()), PLACE, "roots")
     assert (written[0].object["metadata"]["namespace"], written[0].mesh_wide) == ("roots", True)
     assert not manifests(Mtls(), PLACE)[0].mesh_wide
-    assert manifests(ExternalService(name="ext", host="ext.example"), PLACE)[0].mesh_wide
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        pytest.param(split("server", v1=90, v2=10), id="routes"),
+        pytest.param(ClientTls(to="server"), id="client-tls"),
+        pytest.param(ExternalService(name="ext", host="ext.example"), id="external"),
+    ],
+)
+def test_what_steers_callers_is_told_the_worlds_proxies_alone(behaviour: Behaviour) -> None:
+    assert [each.mesh_wide for each in manifests(behaviour, PLACE)] == [False] * len(specs(behaviour))
+    assert [each[-1]["exportTo"] for each in specs(behaviour)] == [[".", "other"]] * len(specs(behaviour))
 
 
 def test_what_callers_send_names_a_host() -> None:
     assert spec(ClientTls(to="server", mode=ClientMode.DISABLE)) == {
         "host": SERVER,
         "trafficPolicy": {"tls": {"mode": "DISABLE"}},
+        "exportTo": [".", "other"],
     }
     assert spec(ClientTls(pattern="*.local"))["host"] == "*.local"
 
@@ -138,6 +151,7 @@ def test_a_split_has_subsets_and_every_share() -> None:
     assert versions[-1] == {
         "host": SERVER,
         "subsets": [{"name": "v1", "labels": {"version": "v1"}}, {"name": "v2", "labels": {"version": "v2"}}],
+        "exportTo": [".", "other"],
     }
     assert routes[-1]["hosts"] == [SERVER]
     assert routes[-1]["http"][0]["route"] == [

@@ -277,3 +277,19 @@ async def test_envoys_no_outlasts_a_failure_to_compile(here: Here) -> None:
     await here.status(lambda found: "AuthorizationPolicy" in found[0]["error"])
     here.registry.resource_told(AUTHORIZATION_POLICIES, "DELETED", DENY)
     await here.status(lambda found: "no such filter" in found[0]["error"])
+
+
+@scenario()
+async def test_what_a_namespace_does_not_know_of_is_compiled_for_nobody_there(here: Here) -> None:
+    agent = await here.agent("server")
+    await agent.taken()
+    before = here.plane.seen("shop")
+    elsewhere = service("hidden") | {"metadata": {**service("hidden")["metadata"], "namespace": "third"}}
+    elsewhere["metadata"]["annotations"] = {"networking.istio.io/exportTo": "."}
+    here.registry.service_told("ADDED", elsewhere)
+    here.plane.advance()
+    assert (here.plane.seen("shop") is before, len(here.plane.seen("third").services)) == (True, 2)
+    del elsewhere["metadata"]["annotations"]
+    here.registry.service_told("MODIFIED", elsewhere)
+    push = await agent.taken()
+    assert "hidden.third" in push["files"]["cds"]

@@ -147,6 +147,7 @@ def written(kind: str, spec: object, version: str = "v1") -> dict[str, Any]:
             },
             DestinationRule(
                 meta=META,
+                exports=("*",),
                 host="*.local",
                 policy=TrafficPolicy(
                     tls="DISABLE", connect_timeout=1.5, max_requests=0, ports={80: TrafficPolicy(balancer="RANDOM")}

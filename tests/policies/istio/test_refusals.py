@@ -268,9 +268,6 @@ def test_istio_takes_it(kind: str, spec: object) -> None:
             id="subset-tls",
         ),
         pytest.param(
-            "DestinationRule", {"host": "a", "exportTo": ["."]}, "spec.exportTo", "visibility by namespace", id="export"
-        ),
-        pytest.param(
             "VirtualService", {"gateways": ["mesh", "g"], **http()}, "spec.gateways", "gateways", id="gateways"
         ),
         pytest.param(

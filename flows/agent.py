@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 PROTOCOL = 2
-TICK = 0.01
-"""Seconds between two looks at how late the event loop is."""
+TICK, IDLE = 0.01, 0.25
+"""Seconds between two looks at how late the event loop is: while something is asked, and else."""
 STAGGER = 0.4
 """After this part of the timeout a second connection is tried: one lost SYN (sent again after 1 s) is not a drop."""
 GRACE = 0.1
@@ -93,24 +93,36 @@ def endpoint(address: Any) -> str:
 
 
 class Lag:
-    """How late the event loop was during the last minute."""
+    """How late the event loop was during the last minute; closely looked at while something is asked."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._peaks: deque[tuple[float, float]] = deque()
-        self._due = self._loop.time() + TICK
-        self._loop.call_at(self._due, self._tick)
+        self._asked = 0
+        self._schedule()
 
-    def _tick(self) -> None:
+    def __enter__(self) -> None:
+        self._asked += 1
+        if self._asked == 1:
+            self._timer.cancel()
+            self._look()
+
+    def __exit__(self, *_: object) -> None:
+        self._asked -= 1
+
+    def _schedule(self) -> None:
+        self._due = self._loop.time() + (TICK if self._asked else IDLE)
+        self._timer = self._loop.call_at(self._due, self._look)
+
+    def _look(self) -> None:
         now = self._loop.time()
-        late = now - self._due
+        late = max(now - self._due, 0.0)
         while self._peaks and self._peaks[-1][1] <= late:
             self._peaks.pop()
         while self._peaks and self._peaks[0][0] < now - 60:
             self._peaks.popleft()
         self._peaks.append((now, late))
-        self._due = now + TICK
-        self._loop.call_at(self._due, self._tick)
+        self._schedule()
 
     def since(self, then: float) -> float:
         """The longest lateness since `then`, with the one that is going on right now; seconds."""
@@ -708,23 +720,24 @@ class Prober:
         seen.update(attempts=1, http_status=0, http_headers=[], body="", echo=None, detail="")
         seen.update(tls_version="", tls_cipher="", tls_peer=[])
         async with self._slots:
-            begun = seen["sent_at"] = self._loop.time()
-            try:
-                ipaddress.ip_address((address or host).partition("%")[0])
-                address = address or host
-            except ValueError:
-                address = await self._timed(self._resolve(host, timeout / 3, seen), timeout, 0.0, seen) or ""
-            if not seen["error"]:
-                seen.update(sent_at=self._loop.time(), phase="connect", resolved=endpoint((address, ask["port"])))
-                work = (
-                    self._datagram(ask, nonce, address, seen)
-                    if ask["protocol"] == "udp"
-                    else self._connection(ask, nonce, address, seen, kept or Kept())
-                )
-                await self._timed(work, timeout, min(GRACE, GRACE * timeout), seen)
-            elif seen["error"] == "timeout":
-                seen["error"] = "dns-timeout"
-            seen["lag"] = self.lag.since(begun)
+            with self.lag:
+                begun = seen["sent_at"] = self._loop.time()
+                try:
+                    ipaddress.ip_address((address or host).partition("%")[0])
+                    address = address or host
+                except ValueError:
+                    address = await self._timed(self._resolve(host, timeout / 3, seen), timeout, 0.0, seen) or ""
+                if not seen["error"]:
+                    seen.update(sent_at=self._loop.time(), phase="connect", resolved=endpoint((address, ask["port"])))
+                    work = (
+                        self._datagram(ask, nonce, address, seen)
+                        if ask["protocol"] == "udp"
+                        else self._connection(ask, nonce, address, seen, kept or Kept())
+                    )
+                    await self._timed(work, timeout, min(GRACE, GRACE * timeout), seen)
+                elif seen["error"] == "timeout":
+                    seen["error"] = "dns-timeout"
+                seen["lag"] = self.lag.since(begun)
         return seen
 
     async def _timed(self, work: Coroutine[Any, Any, T], allowed: float, grace: float, seen: Message) -> T | None:

@@ -5,6 +5,7 @@ What belongs here: when a policy counts as in force. What does not: what the ver
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ TICK = 0.1
 """Seconds between two rounds; longer when a round is large, so that the probes do not become the load."""
 FIRST = 0.02
 """Seconds between the first round and the second: most engines are done by then, and it is the latency's resolution."""
+CALM = 0.25
+"""Seconds between two rounds, at most, once the expected matrix shows and has only to last."""
 PROBES_PER_SECOND = 600
 """How many probes a second the rounds may add up to (two cores carry about twice that)."""
 CUT = {Kind.RESET, Kind.CLOSED}
@@ -80,14 +83,13 @@ def converge(
     pause = threading.Event()
     under_way: list[Round] = []
     seen: list[_Seen] = []
-    next_launch = started
-    launched = 0
+    launches: list[float] = []
     while True:
         now = time.monotonic()
-        if now >= next_launch and now < last_launch and len(under_way) < MOST_UNDER_WAY:
+        due = _due(launches, seen, window, tick) if launches else started
+        if now >= due and now < last_launch and len(under_way) < MOST_UNDER_WAY:
             under_way.append(send(agents, flows, deny_timeout))
-            next_launch = max(next_launch + (tick if launched else FIRST), now)
-            launched += 1
+            launches.append(under_way[-1].sent_at)
         while under_way and under_way[0].done():
             finished = under_way.pop(0)
             verdicts = finished.verdicts(now)
@@ -98,8 +100,21 @@ def converge(
         overdue = bool(under_way) and now > under_way[0].sent_at + 4 * deny_timeout + SLACK
         if (now >= last_launch and not under_way) or overdue:
             return _given_up(seen, under_way, started)
-        wake = next_launch if now < last_launch and len(under_way) < MOST_UNDER_WAY else now + tick
-        pause.wait(min(max(wake - now, 0.002), 0.02))
+        pause.wait(min(max(due - now, 0.002), 0.02))
+
+
+def _due(launches: Sequence[float], seen: Sequence[_Seen], window: float, tick: float) -> float:
+    """When the next round is to be sent: soon, until the expected matrix shows; then as often as a window needs it.
+
+    The round at the window's end is the last, unless it cannot tell.
+    """
+    latest, lasting = launches[-1], _lasting(seen)
+    if lasting is None:
+        return latest + (FIRST if window and len(launches) == 1 else tick)
+    calm, end = max(tick, min(window / 3, CALM)), lasting.sent_at + window
+    if latest < end:
+        return min(latest + calm, max(end, latest + tick))
+    return latest + calm if seen[-1].sent_at >= latest else math.inf
 
 
 def shows(cells: Sequence[Cell], verdicts: Mapping[Flow, Verdict]) -> bool | None:
@@ -116,17 +131,23 @@ def shows(cells: Sequence[Cell], verdicts: Mapping[Flow, Verdict]) -> bool | Non
     return None if unknown else True
 
 
+def _lasting(seen: Sequence[_Seen]) -> _Seen | None:
+    """The first round of the lasting state, if the expected matrix shows."""
+    first: _Seen | None = None
+    for each in reversed(seen):
+        if each.shows is False:
+            break
+        if each.shows:
+            first = each
+    return first
+
+
 def _held(seen: Sequence[_Seen], window: float) -> int | None:
     """Index of the first round of the lasting state when it has lasted through a window, else None."""
-    first: int | None = None
-    for index in range(len(seen) - 1, -1, -1):
-        if seen[index].shows is False:
-            break
-        if seen[index].shows:
-            first = index
-    if first is None or seen[-1].shows is None:
+    first = _lasting(seen)
+    if first is None or not seen[-1].shows:
         return None
-    return first if seen[-1].sent_at - seen[first].sent_at >= window else None
+    return seen.index(first) if seen[-1].sent_at - first.sent_at >= window else None
 
 
 def _converged(seen: Sequence[_Seen], first: int, applied_at: float | None, started: float) -> Converged:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from flows.converge import Converged, converge, shows
+from flows.converge import CALM, FIRST, TICK, Converged, _due, _Seen, converge, shows
 from flows.errors import HarnessError
 from flows.measure import measure
 from flows.model import Expected, Kind, answered, denied
@@ -101,3 +103,29 @@ def test_shows(kind: Kind | None, expected: bool | None) -> None:
     asked = cell("intruder", denied(), kind)
     verdicts = {asked.flow: asked.verdict} if asked.verdict is not None else {}
     assert shows([asked], verdicts) is expected
+
+
+AT = 100.0
+"""When the expected matrix showed first."""
+
+
+def finished(after: float, shown: bool | None = True) -> _Seen:
+    return _Seen(AT + after, {}, shown)
+
+
+@pytest.mark.parametrize(
+    ("launches", "seen", "window", "due"),
+    [
+        pytest.param([0.0], [], 0.6, FIRST, id="the-second-soon"),
+        pytest.param([0.0], [], 0.0, TICK, id="without-a-window-there-is-no-haste"),
+        pytest.param([0.0, 0.1], [finished(0.0, False)], 0.6, 0.1 + TICK, id="until-it-shows"),
+        pytest.param([0.0, 0.1], [finished(0.0)], 0.6, 0.3, id="calmly-once-it-shows"),
+        pytest.param([0.0, 0.1], [finished(0.0)], 9.0, 0.1 + CALM, id="calmly-in-a-long-window"),
+        pytest.param([0.0, 0.45], [finished(0.0)], 0.6, 0.6, id="at-the-windows-end"),
+        pytest.param([0.0, 0.6], [finished(0.0)], 0.6, math.inf, id="none-after-the-last"),
+        pytest.param([0.0, 0.6], [finished(0.0), finished(0.6, None)], 0.6, 0.8, id="unless-it-cannot-tell"),
+        pytest.param([0.0, 0.6], [finished(0.0), finished(0.6, False)], 0.6, 0.7, id="anew-when-it-differs"),
+    ],
+)
+def test_when_the_next_round_is_sent(launches: list[float], seen: list[_Seen], window: float, due: float) -> None:
+    assert _due([AT + each for each in launches], seen, window, TICK) == pytest.approx(AT + due)

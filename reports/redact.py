@@ -7,6 +7,7 @@ leaves the process by a report passes `redact` (text) or `scrub` (records); both
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 HIDDEN = "«redacted»"
 
@@ -19,43 +20,70 @@ _VARIABLE = r"\w*(?:PASSWORD|PASSWD|TOKEN|SECRET|API_?KEY|PRIVATE_?KEY)\w*"
 _QUOTE = r"(?:\\*[\"'])"  # a quote, escaped any number of times: JSON inside JSON
 _SECRET_FIELD = re.compile(rf"(?:{_FIELDS}|{_HEADERS})", re.IGNORECASE)
 _SECRET_VARIABLE = re.compile(_VARIABLE, re.IGNORECASE)
-_HINT = re.compile(
-    r"PRIVATE KEY|eyJ|://|authorization|cookie|bearer|basic|negotiate|token|passw|passphrase|secret|key|docker",
-    re.IGNORECASE,
+# Words, in lower case, one of which every text must have that a rule can change: looking for them costs a hundredth of
+# the rule.
+_FIELD_WORDS = (
+    *("token", "passw", "passphrase", "secret", "client-key-data", "dockerc", "tls.key", "ca.key"),
+    *(f"{word}{joint}key" for word in ("api", "private") for joint in ("", "-", "_")),
 )
-"""Every rule below needs one of these words, so a text without them is done after one look."""
+_HEADER_WORDS = ("authorization", "cookie", "x-api-key", "x-auth-token")
+_VARIABLE_WORDS = ("passw", "token", "secret", "apikey", "api_key", "privatekey", "private_key")
 
 
-def _rule(pattern: str, flags: re.RegexFlag = re.IGNORECASE) -> tuple[re.Pattern[str], str]:
-    """Replace what follows group 1 (or all, where there is no group)."""
-    compiled = re.compile(pattern, flags)
-    return compiled, rf"\1{HIDDEN}" if compiled.groups and "(?P<kind>" not in pattern else HIDDEN
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """Replace what follows group 1, or all where there is no such group; needs one of its words."""
+
+    words: tuple[str, ...]
+    pattern: re.Pattern[str]
+
+    def apply(self, text: str, lowered: str) -> str:
+        if not any(word in lowered for word in self.words):
+            return text
+        prefixed = self.pattern.groups and "kind" not in self.pattern.groupindex
+        return self.pattern.sub(rf"\1{HIDDEN}" if prefixed else HIDDEN, text)
 
 
-_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
-    _rule(r"-----BEGIN (?P<kind>(?:[A-Z0-9]+ )*PRIVATE KEY)-----.*?(?:-----END (?P=kind)-----|\Z)", re.DOTALL),
-    # header.payload.signature of a JWT; both of the first parts are JSON objects, hence `eyJ`
-    _rule(r"\beyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*", re.NOFLAG),
-    _rule(rf"([a-z][a-z0-9+.-]*://[^\s:/@\"'<>]*:)(?!{HIDDEN})[^\s/@\"'<>]+(?=@)"),
-    # a quoted header or field with its quoted value: {"Authorization": "…"}, ["cookie", "…"], {"password": "…"}
-    _rule(rf"({_QUOTE}(?:{_HEADERS}){_QUOTE}\s*[:,=]\s*(\\*[\"']))(?!{HIDDEN}).*?(?=\2)"),
-    _rule(rf"({_QUOTE}(?:{_FIELDS}){_QUOTE}\s*:\s*(\\*[\"']))(?!{HIDDEN}).*?(?=\2)"),
-    # a header as it is sent; the value ends with the line or with the quote that encloses the header (curl -H "…")
-    _rule(rf"((?<![\w-])(?:{_HEADERS})[ \t]*:[ \t]*+)(?!{HIDDEN})[^\r\n\"'\\]+"),
-    _rule(r"(\bBearer\s+)(?=\S*\d)[A-Za-z0-9._~+/-]{8,}=*"),
-    _rule(r"(\b(?:Basic|Negotiate)\s+)(?=\S*[\d=])[A-Za-z0-9+/]{8,}=*", re.NOFLAG),
-    # YAML: the whole value, quoted or not; in the middle of a line one word
-    _rule(rf"(^[ \t-]*(?:{_FIELDS}):[ \t]+)(?!{HIDDEN})[^\s{{\[|>&\"'][^\r\n]*", re.IGNORECASE | re.MULTILINE),
-    _rule(rf"((?<![\w.-])(?:{_FIELDS}):[ \t]*([\"']))(?!{HIDDEN})(?:(?!\2)[^\r\n])+(?=\2)"),
-    _rule(rf"((?<![\w.-])(?:{_FIELDS}):[ \t]+)(?!{HIDDEN})[^\s{{\[|>&\"'][^\s,;\"']*"),
-    # environment and command lines: `DB_PASSWORD=x`, `--token x`, `--token=x`
-    _rule(rf"(--(?:{_FIELDS})[= ]\s*+)(?!{HIDDEN}|-)\S+"),
-    _rule(rf"((?<![\w.-])(?:{_FIELDS})=)(?!{HIDDEN})[^\s&;,\"']+"),
-    # a container's variable: name on one line, value on the next; or both in one JSON object
-    _rule(rf"(\bname:[ \t]*[\"']?{_VARIABLE}[\"']?[ \t]*\n[ \t]*value:[ \t]+)(?!{HIDDEN})[^\r\n]+"),
+def _rule(words: str | tuple[str, ...], pattern: str, flags: re.RegexFlag = re.IGNORECASE) -> _Rule:
+    return _Rule((words,) if isinstance(words, str) else words, re.compile(pattern, flags))
+
+
+_RULES: tuple[_Rule, ...] = (
     _rule(
+        "private key",
+        r"-----BEGIN (?P<kind>(?:[A-Z0-9]+ )*PRIVATE KEY)-----.*?(?:-----END (?P=kind)-----|\Z)",
+        re.DOTALL,
+    ),
+    # header.payload.signature of a JWT; both of the first parts are JSON objects, hence `eyJ`
+    _rule("eyj", r"\beyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*", re.NOFLAG),
+    _rule("@", rf"([a-z][a-z0-9+.-]*://[^\s:/@\"'<>]*:)(?!{HIDDEN})[^\s/@\"'<>]+(?=@)"),
+    # a quoted header or field with its quoted value: {"Authorization": "…"}, ["cookie", "…"], {"password": "…"}
+    _rule(_HEADER_WORDS, rf"({_QUOTE}(?:{_HEADERS}){_QUOTE}\s*[:,=]\s*(\\*[\"']))(?!{HIDDEN}).*?(?=\2)"),
+    _rule(_FIELD_WORDS, rf"({_QUOTE}(?:{_FIELDS}){_QUOTE}\s*:\s*(\\*[\"']))(?!{HIDDEN}).*?(?=\2)"),
+    # a header as it is sent; the value ends with the line or with the quote that encloses the header (curl -H "…")
+    _rule(_HEADER_WORDS, rf"((?<![\w-])(?:{_HEADERS})[ \t]*:[ \t]*+)(?!{HIDDEN})[^\r\n\"'\\]+"),
+    _rule("bearer", r"(\bBearer\s+)(?=\S*\d)[A-Za-z0-9._~+/-]{8,}=*"),
+    _rule(("basic", "negotiate"), r"(\b(?:Basic|Negotiate)\s+)(?=\S*[\d=])[A-Za-z0-9+/]{8,}=*", re.NOFLAG),
+    # YAML: the whole value, quoted or not; in the middle of a line one word
+    _rule(
+        _FIELD_WORDS,
+        rf"(^[ \t-]*(?:{_FIELDS}):[ \t]+)(?!{HIDDEN})[^\s{{\[|>&\"'][^\r\n]*",
+        re.IGNORECASE | re.MULTILINE,
+    ),
+    _rule(_FIELD_WORDS, rf"((?<![\w.-])(?:{_FIELDS}):[ \t]*([\"']))(?!{HIDDEN})(?:(?!\2)[^\r\n])+(?=\2)"),
+    _rule(_FIELD_WORDS, rf"((?<![\w.-])(?:{_FIELDS}):[ \t]+)(?!{HIDDEN})[^\s{{\[|>&\"'][^\s,;\"']*"),
+    # environment and command lines: `DB_PASSWORD=x`, `--token x`, `--token=x`
+    _rule(_FIELD_WORDS, rf"(--(?:{_FIELDS})[= ]\s*+)(?!{HIDDEN}|-)\S+"),
+    _rule(_FIELD_WORDS, rf"((?<![\w.-])(?:{_FIELDS})=)(?!{HIDDEN})[^\s&;,\"']+"),
+    # a container's variable: name on one line, value on the next; or both in one JSON object
+    _rule(
+        _VARIABLE_WORDS,
+        rf"(\bname:[ \t]*[\"']?{_VARIABLE}[\"']?[ \t]*\n[ \t]*value:[ \t]+)(?!{HIDDEN})[^\r\n]+",
+    ),
+    _rule(
+        _VARIABLE_WORDS,
         rf"({_QUOTE}name{_QUOTE}\s*:\s*{_QUOTE}{_VARIABLE}{_QUOTE}\s*,\s*{_QUOTE}value{_QUOTE}\s*:\s*(\\*[\"']))"
-        rf"(?!{HIDDEN}).*?(?=\2)"
+        rf"(?!{HIDDEN}).*?(?=\2)",
     ),
 )
 
@@ -75,14 +103,13 @@ def redact(text: str) -> str:
     URLs, tokens and client keys of kubeconfigs, fields and variables named like a password, and the data of Secrets in
     YAML or JSON.
     """
-    if not _HINT.search(text):
-        return text
-    if _YAML_SECRET.search(text):
+    lowered = text.lower()
+    if "secret" in lowered and _YAML_SECRET.search(text):
         text = "".join(_secret_yaml(part) for part in _DOCUMENTS.split(text))
-    if _JSON_SECRET.search(text):
+    if "secret" in lowered and _JSON_SECRET.search(text):
         text = _JSON_DATA.sub(_hide_json, text)
-    for pattern, replacement in _RULES:
-        text = pattern.sub(replacement, text)
+    for rule in _RULES:
+        text = rule.apply(text, lowered)
     return text
 
 

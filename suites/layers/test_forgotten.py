@@ -5,30 +5,26 @@ The ports of probes are not among it: policies let a node in to its own pods, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
-from fixtures.workloads import CALLER, MESH_PORTS, PEER, SERVER, STRAY, Spec, in_mesh
-from fixtures.world import World
+from fixtures.workloads import CALLER, MESH_PORTS, PEER, SERVER, STRAY, in_mesh
 from flows.errors import PreparationError, VerdictError
 from suites.network.manifests import DNS, labelled, network_policy, pods, tcp
 
+WEIGHT = 4
+
+WORKLOADS = (in_mesh(CALLER), in_mesh(SERVER, ports={**MESH_PORTS, "tcp-more": (9091, "TCP")}), in_mesh(PEER), STRAY)
+"""A server with a second raw port; three that call it, one of them without a proxy."""
 TO_SERVER = {"to": [pods(app="server")]}
 CLIENTS = labelled(role="client")
 PEERS = labelled(app="peer")
+FAILS_WITHIN = 5.0
+"""Seconds after which what cannot come is given up; only the words of its end matter."""
 PROBED_WITHIN = 5.0
 """Seconds in which a pod that is probed every second is surely probed."""
-
-
-@pytest.fixture(scope="module")
-def world_specs() -> Sequence[Spec]:
-    """A server with a second raw port; three that call it, one of them without a proxy."""
-    server = in_mesh(SERVER, ports={**MESH_PORTS, "tcp-more": (9091, "TCP")})
-    return (in_mesh(CALLER), server, in_mesh(PEER), STRAY)
 
 
 def test_names(policy: Policies, matrix: MatrixAsker, caller: Actor, stray: Actor) -> None:
@@ -56,7 +52,7 @@ def test_kubernetes_api(policy: Policies, matrix: MatrixAsker, caller: Actor, st
     assert stray.blames("kubernetes:443@service-ip") == "to-server forgets the Kubernetes API"
 
 
-def test_control_plane(policy: Policies, matrix: MatrixAsker, peer: Actor, world: World) -> None:
+def test_control_plane(policy: Policies, matrix: MatrixAsker, peer: Actor) -> None:
     """A pod whose policy lets it out to its server and to DNS, but not to the mesh's control plane.
 
     The one that runs goes on, for the stream that its proxy has is let be. A new one never becomes ready, and the
@@ -68,7 +64,7 @@ def test_control_plane(policy: Policies, matrix: MatrixAsker, peer: Actor, world
     peer        .                X
     stray       .                .
     """)
-    peer.restart(patience=world.cluster.profile.converge_timeout)
+    peer.restart(patience=FAILS_WITHIN)
     with pytest.raises(PreparationError, match="peer is not ready: to-server forgets the control plane"):
         matrix.becomes("""
                     server:9090@dns
@@ -91,10 +87,13 @@ def test_first_line(policy: Policies, matrix: MatrixAsker) -> None:
     caller      #                     .            X
     """)
     with pytest.raises(VerdictError, match=r"^caller → server:8080/http by dns: .* \(to-server forgets DNS\)"):
-        matrix.becomes("""
+        matrix.becomes(
+            """
                     server:8080/http@dns
         caller      .
-        """)
+        """,
+            within=FAILS_WITHIN,
+        )
 
 
 def test_other_ports(policy: Policies, matrix: MatrixAsker, server: Actor) -> None:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.mesh import Backend, Meshes, Routing, marked, split
-from fixtures.workloads import MESH_WORLD, SERVER_V2, Spec
+from fixtures.workloads import MESH_WORLD, SERVER_V2
 from flows.questions import Connections
 
+WEIGHT = 2
+
+WORKLOADS = (*MESH_WORLD, SERVER_V2)
+"""Workloads with proxies; the server in two versions."""
 IN_FORCE = """
 caller  GET  server:8080/          {shared}
 caller  GET  server:8080/in-force  {mark}
 """
-
-
-@pytest.fixture(scope="module")
-def world_specs() -> Sequence[Spec]:
-    """Workloads with proxies; the server in two versions."""
-    return (*MESH_WORLD, SERVER_V2)
 
 
 def spread(mesh: Meshes, matrix: MatrixAsker, **weights: int) -> None:
@@ -33,20 +29,26 @@ def spread(mesh: Meshes, matrix: MatrixAsker, **weights: int) -> None:
 
 
 @pytest.mark.parametrize("connections", ["fresh", "keep-alive"])
-@pytest.mark.parametrize("weights", [(90, 10), (95, 5), (50, 50)], ids=lambda weights: "-".join(map(str, weights)))
+@pytest.mark.parametrize(
+    ("v1", "v2", "difference"),
+    [
+        pytest.param(90, 10, 0.05, id="90-10"),
+        pytest.param(95, 5, 0.05, id="95-5"),
+        pytest.param(50, 50, 0.1, id="50-50"),
+    ],
+)
 def test_split(
-    mesh: Meshes, matrix: MatrixAsker, caller: Actor, weights: tuple[int, int], connections: Connections
+    mesh: Meshes, matrix: MatrixAsker, caller: Actor, v1: int, v2: int, difference: float, connections: Connections
 ) -> None:
     """Requests are spread in the shares that the route names, one by one and independently."""
-    v1, v2 = weights
     spread(mesh, matrix, v1=v1, v2=v2)
-    caller.splits("server:8080/http@dns", {"v1": v1, "v2": v2}, connections=connections)
+    caller.splits("server:8080/http@dns", {"v1": v1, "v2": v2}, connections=connections, difference=difference)
 
 
 def test_weights_are_shares(mesh: Meshes, matrix: MatrixAsker, caller: Actor) -> None:
     """Weights that do not add up to 100 are shares of their sum; zero for a version that nobody has costs nobody."""
     spread(mesh, matrix, v1=3, v2=1, v9=0)
-    caller.splits("server:8080/http@dns", {"v1": 3, "v2": 1})
+    caller.splits("server:8080/http@dns", {"v1": 3, "v2": 1}, difference=0.1)
 
 
 def test_connections(mesh: Meshes, matrix: MatrixAsker, caller: Actor) -> None:
@@ -57,7 +59,7 @@ def test_connections(mesh: Meshes, matrix: MatrixAsker, caller: Actor) -> None:
                 server:9090@dns
     caller      .
     """)
-    caller.splits("server:9090@dns", {"v1": 80, "v2": 20})
+    caller.splits("server:9090@dns", {"v1": 80, "v2": 20}, difference=0.1)
 
 
 def test_all_to_one(mesh: Meshes, matrix: MatrixAsker, caller: Actor) -> None:

@@ -113,6 +113,11 @@ class Agent:
         self.close()
         raise HarnessError(f"{self.name}: no connection to the agent in its pod", detail=reason)
 
+    @property
+    def connected(self) -> bool:
+        """Whether it can be asked: its stream is open, or just being opened again."""
+        return not self._lost
+
     def close(self) -> None:
         """End the stream; what is still asked fails. A second call does nothing."""
         self._closing.set()

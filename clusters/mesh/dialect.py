@@ -6,7 +6,7 @@ in its dialect (`clusters.mesh.istio`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -228,6 +228,13 @@ class Dialect(Protocol):
         """
         ...
 
+    def service_annotations(self, namespace: str, namespaces: Iterable[str]) -> dict[str, str]:
+        """Annotations by which a Service of `namespace` is known to the proxies of these namespaces and to no others.
+
+        A mesh of thousands of proxies is then not configured anew for our sake.
+        """
+        ...
+
     def disturb_injection(self, how: Disturbance) -> Callable[[], None]:
         """Break injection for the whole cluster (only on clusters we made); returns what mends it again."""
         ...
@@ -245,6 +252,10 @@ class Dialect(Protocol):
 
         What we may not see is left out.
         """
+        ...
+
+    def left(self, namespaces: Sequence[str]) -> list[str]:
+        """What this run wrote into these namespaces and has not taken back: `KIND NAME in NAMESPACE`."""
         ...
 
     def identity(self, workload: Workload) -> str:

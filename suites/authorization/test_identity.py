@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import pytest
-
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.mesh import Access, Action, Meshes, Mode, Mtls, Rule, Source, namespace, workload
-from fixtures.workloads import MESH_WORLD, Spec
 
 CALLER_ONLY = """
             server:8080/http@dns  server:9090@dns  peer:8080/http@dns
@@ -23,12 +18,6 @@ caller      .                     .                .
 peer        .                     .                .
 scraper     forbidden             reset|closed     .
 """
-
-
-@pytest.fixture(scope="module")
-def world_specs() -> Sequence[Spec]:
-    """Workloads with proxies, and an intruder without one."""
-    return MESH_WORLD
 
 
 def allow(*sources: Source, name: str = "allow") -> Access:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import pytest
-
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.mesh import (
@@ -20,7 +16,6 @@ from fixtures.mesh import (
     namespace,
     workload,
 )
-from fixtures.workloads import CALLER, PEER, SCRAPER, SERVER, Spec, in_mesh
 
 OPEN = """
             server:8080/http@dns  server:9090@dns  peer:8080/http@dns
@@ -47,12 +42,6 @@ peer        forbidden             reset|closed     .
 scraper     forbidden             reset|closed     .
 """
 VIP = {"vip": {"x-vip": "yes"}}
-
-
-@pytest.fixture(scope="module")
-def world_specs() -> Sequence[Spec]:
-    """Workloads with proxies: two that call and are called, one of another namespace."""
-    return in_mesh(CALLER), in_mesh(SERVER), in_mesh(PEER), in_mesh(SCRAPER)
 
 
 def access(

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import pytest
-
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.mesh import Access, Action, Condition, Meshes, Operation, Rule, Source, workload
 from fixtures.table import Column
-from fixtures.workloads import CALLER, INTRUDER, SERVER, Spec, in_mesh
 from flows.model import Protocol
 
 HOSTS = {
@@ -39,12 +34,6 @@ intruder    {http}                {admin}               {tcp}
 THE_CALLER = Source(identities=("caller",))
 ALL_BUT_THE_CALLER = Source(not_identities=("caller",))
 """One caller keeps its raw TCP where a rule closes it, or a dead port would pass for a closed one."""
-
-
-@pytest.fixture(scope="module")
-def world_specs() -> Sequence[Spec]:
-    """A caller with a proxy and one without, whose requests nobody has touched when they reach the server's proxy."""
-    return in_mesh(CALLER), in_mesh(SERVER), in_mesh(INTRUDER, meshed=False)
 
 
 def only(*operations: Operation) -> Access:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pytest
 
@@ -11,16 +11,9 @@ from fixtures.asking import MatrixAsker
 from fixtures.mesh import Access, Action, Condition, Meshes, Operation, Rule, Source, Tokens, workload
 from fixtures.table import Column
 from fixtures.tokens import Issuer, bearer
-from fixtures.workloads import CALLER, INTRUDER, PEER, SERVER, Spec, in_mesh
 from flows.model import Protocol
 
 OTHER = "https://other.eastwest.test"
-
-
-@pytest.fixture(scope="module")
-def world_specs() -> Sequence[Spec]:
-    """Workloads with proxies, and a caller without one, whose every request goes on a connection of its own."""
-    return in_mesh(CALLER), in_mesh(SERVER), in_mesh(PEER), in_mesh(INTRUDER, meshed=False)
 
 
 @pytest.fixture

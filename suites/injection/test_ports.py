@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import pytest
-
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.mesh import Meshes, Mode, Mtls, workload
-from fixtures.workloads import CALLER, INTRUDER, PEER, SERVER, Spec, in_mesh
+from fixtures.workloads import CALLER, INTRUDER, PEER, SERVER, in_mesh
 
-
-@pytest.fixture(scope="module")
-def world_specs() -> Sequence[Spec]:
-    """The server's raw port bypasses its proxy; the caller's own proxy is bypassed to there and to the admin port."""
-    return (
-        in_mesh(CALLER, unrouted=(8081, 9090)),
-        in_mesh(SERVER, unguarded=(9090,)),
-        in_mesh(PEER),
-        in_mesh(INTRUDER, meshed=False),
-    )
+WORKLOADS = (
+    in_mesh(CALLER, unrouted=(8081, 9090)),
+    in_mesh(SERVER, unguarded=(9090,)),
+    in_mesh(PEER),
+    in_mesh(INTRUDER, meshed=False),
+)
+"""The server's raw port bypasses its proxy; the caller's own proxy is bypassed to there and to the admin port."""
 
 
 def test_around_the_proxy(mesh: Meshes, matrix: MatrixAsker, caller: Actor, peer: Actor) -> None:

@@ -5,17 +5,21 @@ But for one: to deny by default is meant to interrupt, so traffic ends before it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
-
-import pytest
 
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.going import Traffics
 from fixtures.mesh import Access, HttpRoute, Meshes, Mode, Mtls, Routing, Rule, Source, namespace, split, workload
-from fixtures.workloads import CALLER, INTRUDER, PEER, SCRAPER, SERVER, SERVER_V2, Spec, in_mesh
+from fixtures.workloads import CALLER, INTRUDER, PEER, SCRAPER, SERVER, SERVER_V2, in_mesh
 
+WEIGHT = 16
+
+WORKLOADS = (
+    *(in_mesh(spec, meshed=False) for spec in (CALLER, SERVER, PEER, INTRUDER, SERVER_V2)),
+    in_mesh(SCRAPER),
+)
+"""A house without a mesh; its neighbours: one with a proxy, one without."""
 TABLE = """
             server:8080/http@dns  server:9090@dns  peer:8080/http@dns  scraper:8080/http@dns
 caller      {caller}              {caller_tcp}     {to_peer}           .
@@ -35,13 +39,6 @@ V1: Pair = ("=v1", ".")
 UNTOLD: Pair = ("#", "#")
 PLAIN: Pair = ("reset", "reset")
 FORBIDDEN: Pair = ("forbidden", "reset|closed")
-
-
-@pytest.fixture(scope="module")
-def world_specs() -> Sequence[Spec]:
-    """A house without a mesh; its neighbours: one with a proxy, one without."""
-    naked = [in_mesh(spec, meshed=False) for spec in (CALLER, SERVER, PEER, INTRUDER, SERVER_V2)]
-    return (*naked, in_mesh(SCRAPER))
 
 
 def table(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
 from fixtures.asking import MatrixAsker
 from fixtures.mesh import Access, Applied, Meshes, Mode, Mtls, Operation, Rule, Source, workload
 from fixtures.policy import Policies, Policy
-from fixtures.workloads import MESH_WORLD, STRAY, Spec
+from fixtures.workloads import MESH_WORLD, STRAY
 
+WORKLOADS = (*MESH_WORLD, STRAY)
+"""Workloads with proxies, a naked one of the house, a naked one of a foreign namespace."""
 REQUESTS = """
     caller    GET  server:8080/       {caller}
     peer      GET  server:8080/       {peer}
@@ -20,12 +20,6 @@ REQUESTS = """
 """
 CLOSED = {"caller": ".", "peer": "forbidden", "stray": "reset", "scraper": "X", "intruder": "X"}
 """Each cell by its layer: authorization forbids, mutual TLS resets, NetworkPolicy drops (silence, behind a proxy)."""
-
-
-@pytest.fixture(scope="module")
-def world_specs() -> Sequence[Spec]:
-    """Workloads with proxies, a naked one of the house, a naked one of a foreign namespace."""
-    return (*MESH_WORLD, STRAY)
 
 
 class Layers:

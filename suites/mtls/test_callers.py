@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
 from fixtures import table
@@ -12,7 +10,6 @@ from fixtures.asking import MatrixAsker
 from fixtures.mesh import Access, ClientMode, ClientTls, Meshes, Mode, Mtls, Rule, Source, namespace, workload
 from fixtures.table import Column
 from fixtures.wire import Wire
-from fixtures.workloads import MESH_WORLD, Spec
 from flows.model import Path, Protocol, answered, unavailable
 
 OPEN = """
@@ -23,12 +20,6 @@ scraper     .                     .
 intruder    .                     .
 """
 HTTP, TCP = "server:8080/http@dns", "server:9090@dns"
-
-
-@pytest.fixture(scope="module")
-def world_specs() -> Sequence[Spec]:
-    """Workloads with proxies, and an intruder without one."""
-    return MESH_WORLD
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,8 +10,10 @@ from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.going import Traffics
 from fixtures.mesh import Meshes, Mode, Mtls, namespace
-from fixtures.workloads import MESH_WORLD, Spec
+from fixtures.workloads import MESH_WORLD
 from flows.questions import Connections
+
+WEIGHT = 5
 
 TABLE = """
             server:8080/http@dns  peer:8080/http@dns
@@ -27,15 +28,11 @@ scraper     .                     .
 """
 LIFETIME = 8.0
 """Seconds that certificates of the caller and the server live; they are renewed after about half of that."""
+WORKLOADS = tuple(
+    replace(each, certificates=LIFETIME) if each.name in {"caller", "server"} else each for each in MESH_WORLD
+)
+"""Workloads with proxies, two of which renew their certificates often; and an intruder without a proxy."""
 PERMISSIVE, STRICT = (Mtls(scope=namespace(), mode=mode) for mode in (Mode.PERMISSIVE, Mode.STRICT))
-
-
-@pytest.fixture(scope="module")
-def world_specs() -> Sequence[Spec]:
-    """Workloads with proxies, two of which renew their certificates often; and an intruder without a proxy."""
-    return tuple(
-        replace(each, certificates=LIFETIME) if each.name in {"caller", "server"} else each for each in MESH_WORLD
-    )
 
 
 @pytest.mark.parametrize("connections", ["fresh", "keep-alive"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,6 @@ from fixtures.asking import MatrixAsker
 from fixtures.certificates import Certificates
 from fixtures.mesh import Meshes, Mode, Mtls, namespace
 from fixtures.table import Column
-from fixtures.workloads import MESH_WORLD, Spec
 from flows.errors import InconclusiveError
 from flows.model import Protocol, answered, tls_refused
 
@@ -35,12 +33,6 @@ CIPHERS = {
 """What may be agreed on: forward secrecy and authenticated encryption only."""
 ALERT = "ALERT_PROTOCOL_VERSION"
 """How a caller's library calls the alert of a server to which the version is too old; its own failures differ."""
-
-
-@pytest.fixture(scope="module")
-def world_specs() -> Sequence[Spec]:
-    """Workloads with proxies, and an intruder without one, who speaks TLS by itself."""
-    return MESH_WORLD
 
 
 @pytest.fixture

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import pytest
-
 from fixtures.asking import MatrixAsker
 from fixtures.mesh import Meshes, Mode, Mtls, namespace, workload
-from fixtures.workloads import MESH_WORLD, Spec
 
 TABLE = """
             server:8080/http@dns  server:9090@dns  peer:8080/http@dns
@@ -16,12 +11,6 @@ caller      .                     .                .
 scraper     .                     .                .
 intruder    {http}                {tcp}            {peer}
 """
-
-
-@pytest.fixture(scope="module")
-def world_specs() -> Sequence[Spec]:
-    """Workloads with proxies, and an intruder without one."""
-    return MESH_WORLD
 
 
 def naked(*, http: str = ".", tcp: str = ".", peer: str = ".") -> str:

@@ -7,6 +7,8 @@ from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
 from suites.network.manifests import labelled, network_policy, pods, spaces
 
+WEIGHT = 2.5
+
 SERVER = labelled(app="server")
 CALLER_ONLY = """
             server:8080  server:8080/udp  server:8080@service-ip  scraper:8080

@@ -9,6 +9,8 @@ from fixtures.world import World
 from flows.model import Kind, exactly
 from suites.network.manifests import DNS, block, labelled, network_policy, pods, tcp
 
+WEIGHT = 2.5
+
 CALLER = labelled(app="caller")
 UNREADY_AFTER = 7.5
 """Seconds after which a pod whose probes fail is surely not ready: three failures of two seconds, and a margin."""

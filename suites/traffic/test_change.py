@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.going import Traffics
 from fixtures.mesh import Meshes, Routing, marked, split
-from fixtures.workloads import MESH_WORLD, SERVER_V2, Spec
+from fixtures.workloads import MESH_WORLD, SERVER_V2
 from flows.questions import Connections
 
+WEIGHT = 4
+
+WORKLOADS = (*MESH_WORLD, SERVER_V2)
+"""Workloads with proxies; the server in two versions."""
 OPEN = """
             server:8080/http@dns
 caller      .
@@ -27,12 +29,6 @@ peer    GET  server:8080/          {shared}
 peer    GET  server:8080/in-force  {mark}
 """
 """What a step is told by: weights alone would be told by chance, so the mark beside them goes where it did not go."""
-
-
-@pytest.fixture(scope="module")
-def world_specs() -> Sequence[Spec]:
-    """Workloads with proxies; the server in two versions."""
-    return (*MESH_WORLD, SERVER_V2)
 
 
 def weighed(v1: int, v2: int, mark: str) -> Routing:

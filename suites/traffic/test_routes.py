@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import pytest
-
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.mesh import Backend, HttpRoute, Meshes, RequestMatch, Routing, Text
 from fixtures.table import Column, Headers
-from fixtures.workloads import MESH_WORLD, SERVER_V2, Spec
+from fixtures.workloads import MESH_WORLD, SERVER_V2
 from flows.model import Path, Protocol
 
+WORKLOADS = (*MESH_WORLD, SERVER_V2)
+"""Workloads with proxies; the server in two versions."""
 TO_V1 = HttpRoute(backends=(Backend(version="v1"),))
 HEADERS = {
     "jason": {"x-user": "jason"},
@@ -20,12 +18,6 @@ HEADERS = {
     "cookie": {"cookie": "theme=dark; group=beta"},
     "other-cookie": {"cookie": "theme=dark; group=gamma"},
 }
-
-
-@pytest.fixture(scope="module")
-def world_specs() -> Sequence[Spec]:
-    """Workloads with proxies; the server in two versions."""
-    return (*MESH_WORLD, SERVER_V2)
 
 
 def to_v2(*matches: RequestMatch) -> Routing:

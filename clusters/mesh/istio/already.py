@@ -1,11 +1,11 @@
-"""What others wrote into the mesh before us, and what we are therefore not the only ones to change.
+"""What is written into the mesh: by others before us, and by us where it should be gone again.
 
 What belongs here: naming it. What does not: whether a flow is denied by it (`explain`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from clusters.kube import Kube, KubeError
@@ -26,13 +26,26 @@ def already(kube: Kube, namespaces: Iterable[str], root: str) -> list[str]:
     Raises:
         KubeError: The cluster did not answer; what we may not see is left out.
     """
-    return [
-        f"{kind} {each['metadata']['name']} in {namespace}{_WIDE if namespace == root else ''}"
-        for namespace in dict.fromkeys((*namespaces, root))
-        for api_version, kind in KINDS
-        for each in _seen(kube, api_version, kind, namespace)
-        if (each["metadata"].get("labels") or {}).get(RUN) != kube.cluster.run_id
-    ]
+    places = dict.fromkeys((*namespaces, root))
+    return [f"{told}{_WIDE if place == root else ''}" for place, told, ours in _all(kube, places) if not ours]
+
+
+def left(kube: Kube, namespaces: Iterable[str]) -> list[str]:
+    """`KIND NAME in NAMESPACE` of each resource of this run that is there.
+
+    Raises:
+        KubeError: The cluster did not answer.
+    """
+    return [told for _, told, ours in _all(kube, namespaces) if ours]
+
+
+def _all(kube: Kube, namespaces: Iterable[str]) -> Iterator[tuple[str, str, bool]]:
+    for namespace in namespaces:
+        for api_version, kind in KINDS:
+            for each in _seen(kube, api_version, kind, namespace):
+                meta = each["metadata"]
+                ours = (meta.get("labels") or {}).get(RUN) == kube.cluster.run_id
+                yield namespace, f"{kind} {meta['name']} in {namespace}", ours
 
 
 def _seen(kube: Kube, api_version: str, kind: str, namespace: str) -> list[Object]:

@@ -5,7 +5,7 @@ What belongs here: the interface and what is asked once. What does not: how each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -26,6 +26,7 @@ from clusters.mesh.istio import already, authority, detect, disturb, explain, in
 from clusters.mesh.istio.words import (
     CONFIG,
     DEFAULT,
+    EXPORT_TO,
     INJECT,
     INJECTION,
     KINDS,
@@ -102,6 +103,10 @@ class Istio:
         asked = requests or {}
         return annotations | {REQUESTS[name]: asked[name] for name in REQUESTS if name in asked}
 
+    def service_annotations(self, namespace: str, namespaces: Iterable[str]) -> dict[str, str]:
+        """The annotation by which a Service of `namespace` is known to the proxies of these namespaces alone."""
+        return {EXPORT_TO: ",".join((".", *sorted(set(namespaces) - {namespace})))}
+
     def disturb_injection(self, how: Disturbance) -> Callable[[], None]:
         """Break injection for the whole cluster; returns what mends it again.
 
@@ -125,6 +130,14 @@ class Istio:
             KubeError: The cluster did not answer.
         """
         return already.already(self._kube, namespaces, self._root)
+
+    def left(self, namespaces: Sequence[str]) -> list[str]:
+        """What this run wrote there and has not taken back.
+
+        Raises:
+            KubeError: The cluster did not answer.
+        """
+        return already.left(self._kube, namespaces)
 
     def identity(self, workload: Workload) -> str:
         """The identity of a workload as Istio's policies write it, without a scheme."""

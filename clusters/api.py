@@ -67,6 +67,15 @@ _REMEDIES: Final = {
 }
 
 
+_WEBHOOK = re.compile(
+    r'failed calling webhook "(?P<name>[^"]+)":.*?(?:Post "[^"]*": )?(?P<why>[^"]*(?:"[^"]*")?[^":]*)$'
+)
+"""A webhook that the API server could not ask, and why: whose it is matters more than what was being written."""
+_WEBHOOKS = (
+    "remedy: kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations, and what they name must answer"
+)
+
+
 def failure(status: int, body: bytes, what: str, secrets: Iterable[str] = ()) -> KubeError:
     """The error for a failed answer: what was asked, the server's own words, the remedy; secrets blotted out.
 
@@ -92,6 +101,9 @@ def failure(status: int, body: bytes, what: str, secrets: Iterable[str] = ()) ->
     )
     head = f"{what}: {status} {reason}".rstrip()
     line = f"{head}: {words}; {remedy}"
+    if webhook := _WEBHOOK.search(words):
+        cause = f"webhook {webhook['name']}: {webhook['why']}"
+        return KubeError(cause[:FIRST_LINE], status=status, reason=reason, detail=f"{head}: {words}\n{_WEBHOOKS}")
     if len(line) <= FIRST_LINE:
         return KubeError(line, status=status, reason=reason)
     detail = f"the API server: {words}\nremedy: {remedy}"

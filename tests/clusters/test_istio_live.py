@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -35,14 +36,14 @@ def test_open(mesh, matrix):
 """
 ROUTE_TO_NOWHERE = f"""{OPEN}
 def test_route(mesh, matrix, kube, world):
-    matrix.becomes(OPEN)
+    matrix.requests("caller GET server:8080/ .")
     kube.create({{
         "apiVersion": "networking.istio.io/v1",
         "kind": "VirtualService",
         "metadata": {{"name": "server", "namespace": world.namespaces["home"]}},
         "spec": {{"hosts": ["server"], "http": [{{"route": [{{"destination": {{"host": "nowhere"}}}}]}}]}},
     }})
-    matrix.requests("caller GET server:8080/after .")
+    matrix.requests("caller GET server:8080/ .")
 """
 CLOSED_WHILE_ISTIOD_IS_AWAY = f"""{OPEN}
 import subprocess
@@ -70,7 +71,7 @@ SWAP_AUTHORITY = r"""
 set -eu
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /O=elsewhere -keyout "$DIR/key.pem" -out "$DIR/cert.pem" \
   -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign 2>/dev/null
-$KUBECTL -n istio-system create secret generic istio-ca-secret --dry-run=client -o yaml \
+$KUBECTL -n istio-system create secret generic istio-ca-secret --type=istio.io/ca-root --dry-run=client -o yaml \
   --from-file=ca-key.pem="$DIR/key.pem" --from-file=ca-cert.pem="$DIR/cert.pem" \
   --from-file=cert-chain.pem=/dev/null --from-file=root-cert.pem="$DIR/cert.pem" --from-file=key.pem="$DIR/key.pem" \
   | $KUBECTL replace -f -
@@ -140,7 +141,7 @@ def test_istiod_is_killed_before(tmp_path: Path) -> None:
     kubectl("-n", ROOT_NAMESPACE, "wait", "--for=delete", "pod", "-l", "app=istiod", "--timeout=90s")
     code, first, output = verify(tmp_path, PLAIN)
     assert code == 10, output
-    assert "failed calling webhook" in first or "istiod" in first, first
+    assert re.match("webhook .*sidecar-injector", first), first
 
 
 @pytest.mark.usefixtures("istiod")

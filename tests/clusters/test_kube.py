@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,6 +158,22 @@ def test_the_token_is_sent_and_never_shown() -> None:
     assert seen == [f"Bearer {TOKEN}"]
     assert TOKEN not in str(caught.value)
     assert "grant it (docs/reference/rbac.yaml)" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("why", "line"),
+    [
+        ('no endpoints available for service "istiod"', 'webhook a.b.io: no endpoints available for service "istiod"'),
+        ("dial tcp 10.96.0.9:443: connect: connection refused", "webhook a.b.io: dial tcp 10.96.0.9:443: connect: "),
+    ],
+)
+def test_a_webhook_that_does_not_answer_is_what_the_first_line_says(why: str, line: str) -> None:
+    called = (
+        f'Internal error occurred: failed calling webhook "a.b.io": failed to call webhook: Post "https://x.y": {why}'
+    )
+    error = failure(500, json.dumps({"message": called, "reason": "InternalError"}).encode(), "create Pod demo/x")
+    assert error.message.startswith(line)
+    assert "create Pod demo/x" in error.detail
 
 
 def test_words_about_a_secret_are_not_repeated() -> None:

@@ -86,7 +86,9 @@ def converge(
     launches: list[float] = []
     while True:
         now = time.monotonic()
-        due = _due(launches, seen, window, tick) if launches else started
+        due = _due(launches, _since(seen), window, tick, told=bool(seen) and not under_way) if launches else started
+        if launches and due <= now and _since(seen) is None:  # a drop takes its time, what contradicts it does not
+            due = _due(launches, _promising(cells, under_way, now - tick), window, tick)
         if now >= due and now < last_launch and len(under_way) < MOST_UNDER_WAY:
             under_way.append(send(agents, flows, deny_timeout))
             launches.append(under_way[-1].sent_at)
@@ -103,18 +105,35 @@ def converge(
         pause.wait(min(max(due - now, 0.002), 0.02))
 
 
-def _due(launches: Sequence[float], seen: Sequence[_Seen], window: float, tick: float) -> float:
+def _due(launches: Sequence[float], since: float | None, window: float, tick: float, *, told: bool = False) -> float:
     """When the next round is to be sent: soon, until the expected matrix shows; then as often as a window needs it.
 
     The round at the window's end is the last, unless it cannot tell.
+
+    Args:
+        since: When the first round was sent from which on the expected matrix shows, if it does.
+        told: Whether every round that was sent has come to its end.
     """
-    latest, lasting = launches[-1], _lasting(seen)
-    if lasting is None:
+    latest = launches[-1]
+    if since is None:
         return latest + (FIRST if window and len(launches) == 1 else tick)
-    calm, end = max(tick, min(window / 3, CALM)), lasting.sent_at + window
+    calm, end = max(tick, min(window / 3, CALM)), since + window
     if latest < end:
         return min(latest + calm, max(end, latest + tick))
-    return latest + calm if seen[-1].sent_at >= latest else math.inf
+    return latest + calm if told else math.inf
+
+
+def _promising(cells: Sequence[Cell], under_way: Sequence[Round], before: float) -> float | None:
+    """Since when rounds show nothing but what is expected, as far as they are known; of those sent before then."""
+    since = None
+    for each in reversed([each for each in under_way if each.sent_at <= before]):
+        known = each.early()
+        for cell in cells:
+            verdict, expected = known.get(cell.flow), cell.expected
+            if expected is not None and not (expected.matches(verdict) if verdict is not None else not expected.allows):
+                return since
+        since = each.sent_at
+    return since
 
 
 def shows(cells: Sequence[Cell], verdicts: Mapping[Flow, Verdict]) -> bool | None:
@@ -131,23 +150,23 @@ def shows(cells: Sequence[Cell], verdicts: Mapping[Flow, Verdict]) -> bool | Non
     return None if unknown else True
 
 
-def _lasting(seen: Sequence[_Seen]) -> _Seen | None:
-    """The first round of the lasting state, if the expected matrix shows."""
-    first: _Seen | None = None
+def _since(seen: Sequence[_Seen]) -> float | None:
+    """When the first round of the lasting state was sent, if the expected matrix shows."""
+    since: float | None = None
     for each in reversed(seen):
         if each.shows is False:
             break
         if each.shows:
-            first = each
-    return first
+            since = each.sent_at
+    return since
 
 
 def _held(seen: Sequence[_Seen], window: float) -> int | None:
     """Index of the first round of the lasting state when it has lasted through a window, else None."""
-    first = _lasting(seen)
-    if first is None or not seen[-1].shows:
+    since = _since(seen)
+    if since is None or not seen[-1].shows or seen[-1].sent_at - since < window:
         return None
-    return seen.index(first) if seen[-1].sent_at - first.sent_at >= window else None
+    return next(place for place, each in enumerate(seen) if each.sent_at == since)
 
 
 def _converged(seen: Sequence[_Seen], first: int, applied_at: float | None, started: float) -> Converged:

@@ -28,6 +28,10 @@ class Question(Protocol):
         """Whether every verdict is there."""
         ...
 
+    def early(self) -> dict[Flow, Verdict]:
+        """What is known so far; none of it is final."""
+        ...
+
 
 class Asker(Protocol):
     """What can ask flows from one workload; `flows.stream.Agent` is one."""
@@ -51,6 +55,10 @@ class Round:
     def done(self) -> bool:
         """Whether every part is answered."""
         return all(question.done() for _, question in self.parts)
+
+    def early(self) -> dict[Flow, Verdict]:
+        """What is known so far; none of it is final."""
+        return {flow: verdict for _, question in self.parts for flow, verdict in question.early().items()}
 
     def verdicts(self, deadline: float) -> dict[Flow, Verdict]:
         """All verdicts of the round; waits for those still missing."""

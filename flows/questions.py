@@ -127,6 +127,14 @@ class Asked:
         """Whether every verdict is there."""
         return self._done
 
+    def early(self) -> dict[Flow, Verdict]:
+        """What the records so far say; none of it is final."""
+        with self._desk.changed:
+            known = {self._flows[place]: verdict for place, verdict in self._verdicts.items()}
+            records = [(place, record) for place, record in self._records.items() if place not in self._verdicts]
+        told = {self._flows[place]: judged(self._desk, self._flows[place], each, "") for place, each in records}
+        return known | told
+
     def request(self) -> bytes:
         """The batch of those places that are still open."""
         return wire.batch(self.name, probes(self._flows, self._nonces, self._timeout, self._which))

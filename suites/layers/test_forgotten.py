@@ -10,14 +10,13 @@ import pytest
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
-from fixtures.workloads import CALLER, MESH_PORTS, PEER, SERVER, STRAY, in_mesh
 from flows.errors import PreparationError, VerdictError
+from suites.layers.house import HOUSE
 from suites.network.manifests import DNS, labelled, network_policy, pods, tcp
 
 WEIGHT = 4
 
-WORKLOADS = (in_mesh(CALLER), in_mesh(SERVER, ports={**MESH_PORTS, "tcp-more": (9091, "TCP")}), in_mesh(PEER), STRAY)
-"""A server with a second raw port; three that call it, one of them without a proxy."""
+WORKLOADS = HOUSE
 TO_SERVER = {"to": [pods(app="server")]}
 CLIENTS = labelled(role="client")
 PEERS = labelled(app="peer")

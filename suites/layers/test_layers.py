@@ -7,10 +7,10 @@ import pytest
 from fixtures.asking import MatrixAsker
 from fixtures.mesh import Access, Applied, Meshes, Mode, Mtls, Operation, Rule, Source, workload
 from fixtures.policy import Policies, Policy
-from fixtures.workloads import MESH_WORLD, STRAY
+from suites.layers.house import HOUSE
 
-WORKLOADS = (*MESH_WORLD, STRAY)
-"""Workloads with proxies, a naked one of the house, a naked one of a foreign namespace."""
+WEIGHT = 2
+WORKLOADS = HOUSE
 REQUESTS = """
     caller    GET  server:8080/       {caller}
     peer      GET  server:8080/       {peer}

@@ -46,6 +46,9 @@ class Question:
     def done(self) -> bool:
         return self.finished
 
+    def early(self) -> dict[Flow, Verdict]:
+        return {each.flow: each for each in self.verdicts if each.kind is not Kind.DROPPED}
+
     def result(self, deadline: float) -> list[Verdict]:
         assert deadline >= time.monotonic() - 60
         return self.verdicts

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 
-from flows.converge import CALM, FIRST, TICK, Converged, _due, _Seen, converge, shows
+from flows.converge import CALM, FIRST, TICK, Converged, _due, _promising, converge, shows
 from flows.errors import HarnessError
-from flows.measure import measure
+from flows.measure import measure, send
 from flows.model import Expected, Kind, answered, denied
 from tests.flows.samples import Agent, cell, flow
 
@@ -109,23 +110,46 @@ AT = 100.0
 """When the expected matrix showed first."""
 
 
-def finished(after: float, shown: bool | None = True) -> _Seen:
-    return _Seen(AT + after, {}, shown)
+@pytest.mark.parametrize(
+    ("launches", "since", "told", "window", "due"),
+    [
+        pytest.param([0.0], None, False, 0.6, FIRST, id="the-second-soon"),
+        pytest.param([0.0], None, False, 0.0, TICK, id="without-a-window-there-is-no-haste"),
+        pytest.param([0.0, 0.1], None, True, 0.6, 0.1 + TICK, id="until-it-shows"),
+        pytest.param([0.0, 0.1], 0.0, False, 0.6, 0.3, id="calmly-once-it-shows"),
+        pytest.param([0.0, 0.1], 0.0, False, 9.0, 0.1 + CALM, id="calmly-in-a-long-window"),
+        pytest.param([0.0, 0.45], 0.0, True, 0.6, 0.6, id="at-the-windows-end"),
+        pytest.param([0.0, 0.6], 0.0, False, 0.6, math.inf, id="none-after-the-last"),
+        pytest.param([0.0, 0.6], 0.0, True, 0.6, 0.8, id="unless-it-cannot-tell"),
+    ],
+)
+def test_when_the_next_round_is_sent(
+    launches: list[float], since: float | None, window: float, due: float, *, told: bool
+) -> None:
+    shown = None if since is None else AT + since
+    assert _due([AT + each for each in launches], shown, window, TICK, told=told) == pytest.approx(AT + due)
 
 
 @pytest.mark.parametrize(
-    ("launches", "seen", "window", "due"),
+    ("kinds", "since"),
     [
-        pytest.param([0.0], [], 0.6, FIRST, id="the-second-soon"),
-        pytest.param([0.0], [], 0.0, TICK, id="without-a-window-there-is-no-haste"),
-        pytest.param([0.0, 0.1], [finished(0.0, False)], 0.6, 0.1 + TICK, id="until-it-shows"),
-        pytest.param([0.0, 0.1], [finished(0.0)], 0.6, 0.3, id="calmly-once-it-shows"),
-        pytest.param([0.0, 0.1], [finished(0.0)], 9.0, 0.1 + CALM, id="calmly-in-a-long-window"),
-        pytest.param([0.0, 0.45], [finished(0.0)], 0.6, 0.6, id="at-the-windows-end"),
-        pytest.param([0.0, 0.6], [finished(0.0)], 0.6, math.inf, id="none-after-the-last"),
-        pytest.param([0.0, 0.6], [finished(0.0), finished(0.6, None)], 0.6, 0.8, id="unless-it-cannot-tell"),
-        pytest.param([0.0, 0.6], [finished(0.0), finished(0.6, False)], 0.6, 0.7, id="anew-when-it-differs"),
+        pytest.param([Kind.ANSWERED, Kind.DROPPED, Kind.DROPPED], 1.0, id="from-the-second-on"),
+        pytest.param([Kind.DROPPED, Kind.DROPPED, Kind.ANSWERED], None, id="the-latest-differs"),
+        pytest.param([Kind.DROPPED, Kind.DROPPED, Kind.DROPPED, Kind.ANSWERED], 0.0, id="one-too-young-to-tell"),
+        pytest.param([], None, id="none"),
     ],
 )
-def test_when_the_next_round_is_sent(launches: list[float], seen: list[_Seen], window: float, due: float) -> None:
-    assert _due([AT + each for each in launches], seen, window, TICK) == pytest.approx(AT + due)
+def test_rounds_that_lack_only_denials_are_promising(kinds: list[Kind], since: float | None) -> None:
+    agents = {
+        "caller": Agent(lambda _flow, _round: Kind.ANSWERED),
+        "intruder": Agent(lambda _flow, number: kinds[number], finished=False),
+    }
+    clock = itertools.count(AT)
+    sent = [send(agents, [cell.flow for cell in CELLS], 0.1, clock.__next__) for _ in kinds]
+    shown = None if since is None else AT + since
+    assert _promising(CELLS, sent, AT + 2.5) == shown
+
+
+def test_an_answer_that_is_not_there_yet_promises_nothing() -> None:
+    agents = {name: Agent(lambda _flow, _round: Kind.DROPPED, finished=False) for name in ("caller", "intruder")}
+    assert _promising(CELLS, [send(agents, [cell.flow for cell in CELLS], 0.1, lambda: AT)], AT) is None

@@ -82,11 +82,11 @@ def test_empty_pod_selector(policy: Policies, matrix: MatrixAsker) -> None:
     """An empty podSelector means every pod of the policy's namespace."""
     policy(admits({"podSelector": {}}))
     matrix.becomes("""
-                server:8080
-    caller      .
-    peer        .
-    intruder    X
-    scraper     X
+                server:8080  peer:8080
+    caller      .            .
+    peer        .            .
+    intruder    X            .
+    scraper     X            .
     """)
 
 

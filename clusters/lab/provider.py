@@ -9,6 +9,7 @@ from clusters import cluster
 from clusters.cluster import Cluster, Options
 from clusters.lab import record
 from clusters.lab.handle import Lab
+from clusters.lab.options import LabOptions
 from clusters.lab.wishes import lab_options
 from clusters.profile import Profile
 from flows.errors import HarnessError
@@ -50,7 +51,7 @@ class LabProvider:
             context=str(lab.ready.kubeconfig["current-context"]),
             run_id=self._run_id,
             ours=True,
-            facts={**lab.ready.facts, "mesh": wanted.mesh, "profile": self._profile.name},
+            facts={**lab.ready.facts, **_mesh(wanted), "profile": self._profile.name},
         )
 
     def down(self, *, failed: bool) -> list[str]:
@@ -67,3 +68,13 @@ class LabProvider:
             return [*lab.end(), f"lab {lab.id} was to be kept, but: {error.message}"]
         look = f"kubectl --kubeconfig {lab.ready.record} get pods -A"
         return [f"{cluster.KEPT}lab {lab.id}; look inside: `{look}`; end it: `eastwest lab down {lab.id}`"]
+
+
+def _mesh(options: LabOptions) -> dict[str, str]:
+    """The mesh in the words that `clusters.mesh.dialect.MeshFacts` has for real ones."""
+    if options.mesh == "none":
+        return {"mesh": "none"}
+    from clusters.lab.mesh.template import VERSION  # only labs with a mesh pay for it
+
+    revisions = ", ".join(f"{name} ({VERSION})" for name in ("default", *options.mesh_revisions))
+    return {"mesh": options.mesh, "mesh-version": VERSION, "mesh-revisions": revisions}

@@ -191,6 +191,7 @@ def test_provider_makes_a_lab_from_any_thread_and_ends_it_from_another(state: Pa
     seen.look()
     assert made[0].ours
     assert made[0].facts["nodes"] == "1"
+    assert made[0].facts["mesh-revisions"] == f"default ({made[0].facts['mesh-version']})"
     assert Path(made[0].kubeconfig_file).is_file()
     left: list[list[str]] = []
     _in_a_thread(lambda: left.append(provider.down(failed=True)))

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from clusters.api import CONNECT_TIMEOUT, Connection, failure, unreachable
+from clusters.api import CONNECT_TIMEOUT, Connection, unreachable
+from clusters.failures import failure
 from flows.stream import ChannelClosed
 
 _STDIN: Final = 0

@@ -1,8 +1,7 @@
 """Requests to a cluster's API server: objects in, objects out, as plain JSON.
 
-What belongs here: the verbs of the API, list and watch, waiting for objects, access reviews. What does not: errors and
-addresses of the API (`api`), the exec stream (`channel`), what the objects mean.
-The official client is used for what it is best at: reading kubeconfigs and signing requests.
+What belongs here: the verbs of the API, list and watch, waiting for objects, access reviews. What does not: addresses
+(`api`), errors (`failures`), the exec stream (`channel`), what the objects mean. The official client reads kubeconfigs.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from clusters.api import Connection, KubeError, KubeTimeoutError, not_found
+from clusters.api import Connection
 from clusters.cluster import Cluster
+from clusters.failures import KubeError, KubeTimeoutError, not_found
 from clusters.marks import LEASE, MANAGED_BY, MANAGER, RUN, own, run_selector
 from clusters.resources import Resource, base_path, known_resource, summary
 

@@ -1,4 +1,4 @@
-"""Writes the reference pages that are made from code, so that they cannot grow old: the lab's refusals, mutants, mesh.
+"""Writes the reference pages that are made from code, so that they cannot grow old: refusals, mutants, mesh, rules.
 
 What belongs here: turning tables of the code into Markdown. What does not: the tables.
 """
@@ -11,7 +11,7 @@ from typing import Final
 
 from clusters.lab.api.admission import REFUSALS
 from clusters.lab.mutants import MUTANTS
-from tools import reference_mesh
+from tools import catalogue, reference_mesh
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 _REFUSES: Final = """# What the lab refuses
@@ -45,9 +45,11 @@ def mutants() -> str:
     """The page of the lab's mutants."""
     parts = [_MUTANTS]
     for heading, mesh in (("The network", False), ("The mesh", True)):
-        parts += ["", f"## {heading}", "", "| mutant | what does not hold | seen in |", "|---|---|---|"]
+        parts += ["", f"## {heading}", "", "| mutant | what does not hold | caught by | seen in |", "|---|---|---|---|"]
         found = (each for each in MUTANTS.values() if each.mesh == mesh)
-        parts += [f"| `{each.name}` | {_cell(each.breaks)} | {_cell(each.seen_in)} |" for each in found]
+        for each in found:
+            by = ", ".join(f"`{test}`" for test in each.tests)
+            parts.append(f"| `{each.name}` | {_cell(each.breaks)} | {_cell(by)} | {_cell(each.seen_in)} |")
     return "\n".join(parts) + "\n"
 
 
@@ -58,6 +60,7 @@ def pages() -> dict[Path, str]:
         reference / "lab-refuses.md": refuses(),
         reference / "lab-mesh.md": reference_mesh.page(),
         reference / "mutants.md": mutants(),
+        reference / "rules.md": catalogue.page(CHECKOUT),
     }
 
 

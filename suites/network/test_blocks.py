@@ -17,10 +17,10 @@ def test_ingress_from_one_address(policy: Policies, matrix: MatrixAsker, caller:
     rules = [{"from": [block(f"{caller.address}/32")]}]
     policy(network_policy("from-address", selects=SERVER, types=["Ingress"], ingress=rules))
     matrix.becomes("""
-                server:8080  server:8080/udp
-    caller      .            .
-    peer        X            X
-    intruder    X            X
+                server:8080  server:8080/udp  peer:8080
+    caller      .            .                .
+    peer        X            X                .
+    intruder    X            X                .
     """)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from clusters.api import KubeError
 from clusters.channel import ExecChannel, _frame, _Frames
+from clusters.failures import KubeError
 from clusters.kube import Kube
 from flows.stream import ChannelClosed
 from tests.clusters.fakes import canned_api, handle, kubeconfig

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from clusters.api import KubeError, KubeTimeoutError, failure
 from clusters.cluster import Cluster
+from clusters.failures import KubeError, KubeTimeoutError, failure
 from clusters.kube import LEASE, MANAGED_BY, RUN, Kube
 from flows.errors import FIRST_LINE
 from tests.clusters.fakes import TOKEN, canned_api, handle, kubeconfig, lab_api

@@ -78,7 +78,7 @@ def keys_of_birth() -> Fault:
 
 
 def one_is_stale(delivery: Delivery) -> float | None:
-    """In every namespace one proxy, the last by its account's name, keeps what it was sent first."""
+    """In every namespace with several one proxy, the last by its account's name, keeps what it was sent first."""
     mine = delivery.proxy.namespace
     accounts = {
         each.service_account
@@ -87,7 +87,7 @@ def one_is_stale(delivery: Delivery) -> float | None:
         for each in port.endpoints
         if each.meshed and each.namespace == mine
     }
-    stale = delivery.proxy.service_account == max(accounts, default="")
+    stale = len(accounts) > 1 and delivery.proxy.service_account == max(accounts)
     return None if delivery.pushes and stale else 0.0
 
 

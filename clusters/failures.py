@@ -47,7 +47,7 @@ _REMEDIES: Final = {
 
 
 _WEBHOOK = re.compile(
-    r'failed calling webhook "(?P<name>[^"]+)":.*?(?:Post "[^"]*": )?(?P<why>[^"]*(?:"[^"]*")?[^":]*)$'
+    r'failed calling webhook "(?P<name>[^"]+)":\s*(?:failed to call webhook:\s*)?(?:\w+ "[^"]*":\s*)?(?P<why>.*)$'
 )
 """A webhook that the API server could not ask, and why: whose it is matters more than what was being written."""
 _WEBHOOKS = (

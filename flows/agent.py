@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 PROTOCOL = 2
-TICK, IDLE = 0.01, 0.25
+TICK, RELAXED = 0.01, 0.25
 """Seconds between two looks at how late the event loop is: while something is asked, and else."""
 STAGGER = 0.4
 """After this part of the timeout a second connection is tried: one lost SYN (sent again after 1 s) is not a drop."""
@@ -111,7 +111,7 @@ class Lag:
         self._asked -= 1
 
     def _schedule(self) -> None:
-        self._due = self._loop.time() + (TICK if self._asked else IDLE)
+        self._due = self._loop.time() + (TICK if self._asked else RELAXED)
         self._timer = self._loop.call_at(self._due, self._look)
 
     def _look(self) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Protocol
 
 from flows import wire
@@ -132,8 +133,10 @@ class Asked:
         with self._desk.changed:
             known = {self._flows[place]: verdict for place, verdict in self._verdicts.items()}
             records = [(place, record) for place, record in self._records.items() if place not in self._verdicts]
-        told = {self._flows[place]: judged(self._desk, self._flows[place], each, "") for place, each in records}
-        return known | told
+        judge = partial(judged, self._desk)
+        return known | {
+            self._flows[place]: judge(self._flows[place], record, self._nonces[place]) for place, record in records
+        }
 
     def request(self) -> bytes:
         """The batch of those places that are still open."""

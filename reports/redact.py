@@ -26,6 +26,8 @@ _FIELD_WORDS = (
     *("token", "passw", "passphrase", "secret", "client-key-data", "dockerc", "tls.key", "ca.key"),
     *(f"{word}{joint}key" for word in ("api", "private") for joint in ("", "-", "_")),
 )
+_FOLDED = {0x17F: "s", 0x131: "i", 0x307: None}
+"""Letters that IGNORECASE takes for ASCII ones and `lower` does not: ſ, ı, and the dot that is left of İ."""
 _HEADER_WORDS = ("authorization", "cookie", "x-api-key", "x-auth-token")
 _VARIABLE_WORDS = ("passw", "token", "secret", "apikey", "api_key", "privatekey", "private_key")
 
@@ -103,7 +105,7 @@ def redact(text: str) -> str:
     URLs, tokens and client keys of kubeconfigs, fields and variables named like a password, and the data of Secrets in
     YAML or JSON.
     """
-    lowered = text.lower()
+    lowered = text.lower().translate(_FOLDED)
     if "secret" in lowered and _YAML_SECRET.search(text):
         text = "".join(_secret_yaml(part) for part in _DOCUMENTS.split(text))
     if "secret" in lowered and _JSON_SECRET.search(text):

@@ -165,6 +165,10 @@ def test_the_token_is_sent_and_never_shown() -> None:
     [
         ('no endpoints available for service "istiod"', 'webhook a.b.io: no endpoints available for service "istiod"'),
         ("dial tcp 10.96.0.9:443: connect: connection refused", "webhook a.b.io: dial tcp 10.96.0.9:443: connect: "),
+        (
+            'tls: x509: signed by unknown authority (possibly because of "crypto/rsa" while verifying "ca")',
+            "webhook a.b.io: tls: x509: signed by unknown authority (possibly",
+        ),
     ],
 )
 def test_a_webhook_that_does_not_answer_is_what_the_first_line_says(why: str, line: str) -> None:

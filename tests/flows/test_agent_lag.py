@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flows.agent import IDLE, TICK, Lag
+from flows.agent import RELAXED, TICK, Lag
 
 
 class Handle:
@@ -55,11 +55,11 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
 
 def test_an_agent_that_is_not_asked_sleeps(loop: Loop) -> None:
     Lag()
-    loop.run(10 * IDLE)
+    loop.run(2.6)
     assert loop.woken == 10
 
 
-@pytest.mark.parametrize("since_idle", [0.0, 0.3 * IDLE, 0.99 * IDLE])
+@pytest.mark.parametrize("since_idle", [0.0, 0.3 * RELAXED, 0.99 * RELAXED])
 def test_a_hold_up_while_something_is_asked_is_seen(loop: Loop, since_idle: float) -> None:
     lag = Lag()
     loop.run(since_idle)
@@ -90,5 +90,5 @@ def test_several_may_ask(loop: Loop) -> None:
         assert loop.woken == before + 5
     loop.run(TICK)
     before = loop.woken
-    loop.run(0.9 * IDLE)
+    loop.run(0.9 * RELAXED)
     assert loop.woken == before

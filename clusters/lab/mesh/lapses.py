@@ -28,14 +28,15 @@ _RULES: Final = (
 
 def remembering(update: Callable[[dict[Any, Any], tuple[Any, ...]], tuple[Any, ...]]) -> Fault:
     """Every kind of resource is read with a memory of its own, which the update keeps; once a change, not a proxy."""
-    memories: dict[str, dict[Any, Any]] = {name: {} for name in _RULES}
-    last: list[tuple[Mesh, Mesh]] = []
+    memories: dict[tuple[str, str], dict[Any, Any]] = {}
+    last: dict[str, tuple[Mesh, Mesh]] = {}
 
-    def reading(mesh: Mesh, _: Proxy) -> Mesh:
-        if not last or last[0][0] is not mesh:
-            seen = {name: update(memories[name], getattr(mesh, name)) for name in _RULES}
-            last[:] = [(mesh, replace(mesh, **seen))]
-        return last[0][1]
+    def reading(mesh: Mesh, proxy: Proxy) -> Mesh:
+        home = proxy.namespace  # each namespace knows of a part of the whole, and has a memory of its own
+        if home not in last or last[home][0] is not mesh:
+            seen = {name: update(memories.setdefault((home, name), {}), getattr(mesh, name)) for name in _RULES}
+            last[home] = mesh, replace(mesh, **seen)
+        return last[home][1]
 
     return instead(reading)
 

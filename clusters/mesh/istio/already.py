@@ -26,32 +26,32 @@ def already(kube: Kube, namespaces: Iterable[str], root: str) -> list[str]:
     Raises:
         KubeError: The cluster did not answer; what we may not see is left out.
     """
-    places = dict.fromkeys((*namespaces, root))
-    return [f"{told}{_WIDE if place == root else ''}" for place, told, ours in _all(kube, places) if not ours]
+    found = _all(kube, dict.fromkeys((*namespaces, root)), unseen={_FORBIDDEN, _NOT_FOUND})
+    return [f"{told}{_WIDE if place == root else ''}" for place, told, ours in found if not ours]
 
 
 def left(kube: Kube, namespaces: Iterable[str]) -> list[str]:
     """`KIND NAME in NAMESPACE` of each resource of this run that is there.
 
     Raises:
-        KubeError: The cluster did not answer.
+        KubeError: The cluster did not answer, or we may not look.
     """
-    return [told for _, told, ours in _all(kube, namespaces) if ours]
+    return [told for _, told, ours in _all(kube, namespaces, unseen={_NOT_FOUND}) if ours]
 
 
-def _all(kube: Kube, namespaces: Iterable[str]) -> Iterator[tuple[str, str, bool]]:
+def _all(kube: Kube, namespaces: Iterable[str], *, unseen: set[int]) -> Iterator[tuple[str, str, bool]]:
     for namespace in namespaces:
         for api_version, kind in KINDS:
-            for each in _seen(kube, api_version, kind, namespace):
+            for each in _seen(kube, api_version, kind, namespace, unseen):
                 meta = each["metadata"]
                 ours = (meta.get("labels") or {}).get(RUN) == kube.cluster.run_id
                 yield namespace, f"{kind} {meta['name']} in {namespace}", ours
 
 
-def _seen(kube: Kube, api_version: str, kind: str, namespace: str) -> list[Object]:
+def _seen(kube: Kube, api_version: str, kind: str, namespace: str, unseen: set[int]) -> list[Object]:
     try:
         return kube.list(api_version, kind, namespace)
     except KubeError as error:
-        if error.status not in {_FORBIDDEN, _NOT_FOUND}:
+        if error.status not in unseen:
             raise
     return []

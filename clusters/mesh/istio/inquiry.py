@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from clusters.kube import Kube
@@ -21,6 +21,8 @@ DEADLINE: Final = 15.0
 """Seconds for all questions about one verdict together."""
 SINCE: Final = 120.0
 """Seconds of the access logs that are looked through."""
+SKEW: Final = 5.0
+"""Seconds by which a node's clock may differ from ours."""
 T = TypeVar("T")
 
 
@@ -52,17 +54,23 @@ class End:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inquiry:
-    """Everything that was gathered about one flow; an end that is not ours is None."""
+    """Everything that was gathered about one flow; an end that is not ours is None.
+
+    Attributes:
+        asked_at: When, in seconds since the epoch; `asked_on` on the monotonic clock, as evidence has its times.
+    """
 
     flow: Flow
     verdict: Verdict
     caller: End | None
     server: End | None
+    asked_at: float = field(default_factory=time.time)
+    asked_on: float = field(default_factory=time.monotonic)
 
     @property
     def caller_line(self) -> LogEntry | None:
         """The flow's line in the caller's log: the one of the connection that the caller's agent opened."""
-        return _newest(self.caller, lambda entry: entry.downstream == self.verdict.evidence.local)
+        return self._newest(self.caller, lambda entry: entry.downstream == self.verdict.evidence.local)
 
     @property
     def server_line(self) -> LogEntry | None:
@@ -77,12 +85,16 @@ class Inquiry:
                 return entry.direction == "inbound" and entry.request_id == mine.request_id
             return entry.downstream in addresses
 
-        return _newest(self.server, same)
+        return self._newest(self.server, same)
 
+    def _newest(self, end: End | None, same: Callable[[LogEntry], bool]) -> LogEntry | None:
+        """The newest such line that can be of this flow: a port is soon another connection's."""
+        entries = (end.log.value if end else None) or []
+        return next((each for each in reversed(entries) if each.downstream and same(each) and self._after(each)), None)
 
-def _newest(end: End | None, same: Callable[[LogEntry], bool]) -> LogEntry | None:
-    entries = (end.log.value if end else None) or []
-    return next((entry for entry in reversed(entries) if entry.downstream and same(entry)), None)
+    def _after(self, entry: LogEntry) -> bool:
+        sent_at = self.verdict.evidence.sent_at
+        return not sent_at or accesslog.ended(entry.text) >= self.asked_at - (self.asked_on - sent_at) - SKEW
 
 
 def inquire(kube: Kube, flow: Flow, verdict: Verdict, workloads: Mapping[str, Workload]) -> Inquiry:

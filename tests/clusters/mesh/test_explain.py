@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import datetime
+import time
 from typing import Any
 
 import pytest
@@ -152,3 +154,23 @@ def test_a_pod_without_a_proxy_is_not_asked() -> None:
     assert found.server is not None
     assert not found.server.has_proxy
     assert "taken on 8080: no proxy" in mtls.step(kube, found).says
+
+
+LINE = (
+    '[{start}] "GET / HTTP/1.1" 503 UC via - "-" 0 95 1 - "-" "x" "id" "server" "10.0.0.2:8080" {cluster} '
+    "10.0.0.1:5 10.0.0.2:8080 10.0.0.1:41000 - default"
+)
+
+
+@pytest.mark.parametrize(
+    ("age", "found"),
+    [pytest.param(24.0, "", id="a-port-used-again"), pytest.param(1.0, "PassthroughCluster", id="its-own")],
+)
+def test_a_line_from_before_the_flow_is_another_connections(age: float, found: str) -> None:
+    start = datetime.datetime.fromtimestamp(time.time() - age, datetime.UTC).isoformat(timespec="milliseconds")
+    line = LINE.format(start=start.replace("+00:00", "Z"), cluster="PassthroughCluster")
+    verdict = Verdict(
+        kind=Kind.UNAVAILABLE, flow=FLOW, evidence=Evidence(local="10.0.0.1:41000", sent_at=time.monotonic() - 1.0)
+    )
+    seen = Inquiry(flow=FLOW, verdict=verdict, caller=end(CALLER, line), server=None).caller_line
+    assert (seen.cluster if seen else "") == found

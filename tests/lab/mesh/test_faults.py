@@ -360,3 +360,13 @@ def test_redirections() -> None:
 def test_without_a_mutant_every_seam_is_sound() -> None:
     assert chosen("") is SOUND
     assert chosen("no-enforcement") is SOUND
+
+
+def test_each_namespace_has_a_memory_of_its_own() -> None:
+    fault = chosen("updates-not-delivered")
+    other = replace(SERVER, namespace="third")
+    modes: tuple[MtlsMode, ...] = ("PERMISSIVE", "STRICT")
+    first, changed = (PeerAuthentication(meta=meta("default"), mode=each) for each in modes)
+    fault.mesh(Mesh(peer_authentications=(first,)), SERVER)
+    fault.mesh(Mesh(), other)
+    assert fault.mesh(Mesh(peer_authentications=(changed,)), SERVER).peer_authentications == (first,)

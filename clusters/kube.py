@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from clusters.api import Connection
 from clusters.cluster import Cluster
 from clusters.failures import KubeError, KubeTimeoutError, not_found
-from clusters.marks import LEASE, MANAGED_BY, MANAGER, RUN, own, run_selector
+from clusters.marks import LEASE, MANAGED_BY, MANAGER, RUN, is_of, own, run_selector
 from clusters.resources import Resource, base_path, known_resource, summary
 
 if TYPE_CHECKING:
@@ -104,10 +104,9 @@ class Kube:
     def replace(self, obj: Object) -> Object:
         """The object as replaced. One that this run made keeps its marks; a foreign one is never marked as ours."""
         meta = obj["metadata"]
-        current = self.get(obj["apiVersion"], obj["kind"], meta["name"], meta.get("namespace", ""))["metadata"]
-        ours = (current.get("labels") or {}).get(RUN) == self.cluster.run_id
-        fresh = own(obj, self.cluster) if ours else copy.deepcopy(obj)
-        fresh["metadata"].setdefault("resourceVersion", current["resourceVersion"])
+        current = self.get(obj["apiVersion"], obj["kind"], meta["name"], meta.get("namespace", ""))
+        fresh = own(obj, self.cluster) if is_of(current, self.cluster.run_id) else copy.deepcopy(obj)
+        fresh["metadata"].setdefault("resourceVersion", current["metadata"]["resourceVersion"])
         return self._write("PUT", fresh, meta["name"], {})
 
     def patch(

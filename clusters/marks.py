@@ -32,3 +32,8 @@ def own(obj: dict[str, Any], cluster: Cluster) -> dict[str, Any]:
     expiry = datetime.datetime.now(datetime.UTC) + LEASE_TIME
     meta["annotations"] = {**(meta.get("annotations") or {}), LEASE: expiry.strftime("%Y-%m-%dT%H:%M:%SZ")}
     return marked
+
+
+def is_of(obj: dict[str, Any], run_id: str) -> bool:
+    """Whether this run made the object, as far as its marks say."""
+    return bool((obj["metadata"].get("labels") or {}).get(RUN) == run_id)

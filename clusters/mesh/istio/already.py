@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from clusters.kube import Kube, KubeError
-from clusters.marks import RUN
+from clusters.marks import is_of
 from clusters.mesh.dialect import Object
 from clusters.mesh.istio.words import KINDS
 
@@ -43,9 +43,8 @@ def _all(kube: Kube, namespaces: Iterable[str], *, unseen: set[int]) -> Iterator
     for namespace in namespaces:
         for api_version, kind in KINDS:
             for each in _seen(kube, api_version, kind, namespace, unseen):
-                meta = each["metadata"]
-                ours = (meta.get("labels") or {}).get(RUN) == kube.cluster.run_id
-                yield namespace, f"{kind} {meta['name']} in {namespace}", ours
+                told = f"{kind} {each['metadata']['name']} in {namespace}"
+                yield namespace, told, is_of(each, kube.cluster.run_id)
 
 
 def _seen(kube: Kube, api_version: str, kind: str, namespace: str, unseen: set[int]) -> list[Object]:

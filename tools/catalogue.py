@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from tools.markdown import cell
+
 SUITES: Final = Path("suites")
 _HEAD: Final = """# What the suites hold
 
@@ -29,10 +31,6 @@ def _tests(tree: ast.Module) -> Iterator[ast.FunctionDef]:
             yield node
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
 def page(checkout: Path) -> str:
     """The page: areas, their files, their tests.
 
@@ -46,6 +44,6 @@ def page(checkout: Path) -> str:
         for path in sorted(area.glob("test_*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             lines += [f"**`{path.relative_to(checkout)}`** {_sentence(tree)}", "", "| test | holds that |", "|---|---|"]
-            lines += [f"| `{node.name}` | {_cell(_sentence(node))} |" for node in _tests(tree)]
+            lines += [f"| `{node.name}` | {cell(_sentence(node))} |" for node in _tests(tree)]
             lines.append("")
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from typing import Final
 from clusters.lab.api.admission import REFUSALS
 from clusters.lab.mutants import MUTANTS
 from tools import catalogue, reference_mesh
+from tools.markdown import cell
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 _REFUSES: Final = """# What the lab refuses
@@ -27,16 +28,12 @@ Made from the code by `make docs`. Each is a data plane that is broken on purpos
 them (`ARGS=mesh`, `ARGS=network` or names: against some); one that no test notices is a hole."""
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
 def refuses() -> str:
     """The page of what the lab refuses."""
     lines = [_REFUSES]
     for kind in dict.fromkeys(refusal.kind for refusal in REFUSALS):
         lines += [f"## {kind}", "", "| field | what the lab does not do |", "|---|---|"]
-        lines += [f"| `{each.path}` | {_cell(each.why)} |" for each in REFUSALS if each.kind == kind]
+        lines += [f"| `{each.path}` | {cell(each.why)} |" for each in REFUSALS if each.kind == kind]
         lines.append("")
     return "\n".join(lines)
 
@@ -49,7 +46,7 @@ def mutants() -> str:
         found = (each for each in MUTANTS.values() if each.mesh == mesh)
         for each in found:
             by = ", ".join(f"`{test}`" for test in each.tests)
-            parts.append(f"| `{each.name}` | {_cell(each.breaks)} | {_cell(by)} | {_cell(each.seen_in)} |")
+            parts.append(f"| `{each.name}` | {cell(each.breaks)} | {cell(by)} | {cell(each.seen_in)} |")
     return "\n".join(parts) + "\n"
 
 

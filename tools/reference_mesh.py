@@ -14,6 +14,7 @@ from clusters.lab.mesh.annotations import DONE, KNOWN, MEANINGLESS
 from policies.istio.check import GROUPS, VERSIONS
 from policies.istio.fields import types
 from policies.istio.refusals import REFUSALS, REFUSED_KINDS
+from tools.markdown import cell
 
 _PAGE: Final = """# The lab's mesh
 
@@ -35,16 +36,12 @@ _EMULATED: Final[Mapping[str, str]] = {
 }
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
 def _table(head: str, rows: Mapping[str, str], *, code: bool = False) -> list[str]:
     mark = "`" if code else ""
     return [
         f"| {head} | |",
         "|---|---|",
-        *(f"| {mark}{_cell(key)}{mark} | {_cell(value)} |" for key, value in rows.items()),
+        *(f"| {mark}{cell(key)}{mark} | {cell(value)} |" for key, value in rows.items()),
         "",
     ]
 
@@ -102,7 +99,7 @@ def page() -> str:
         rows = [each for each in REFUSALS if each.kind == kind]
         if rows:
             lines += [f"### Fields of {kind}", "", "| field | what the lab does not do |", "|---|---|"]
-            lines += [f"| `{each.path}` | {_cell(each.why)} |" for each in rows] + [""]
+            lines += [f"| `{each.path}` | {cell(each.why)} |" for each in rows] + [""]
     lines += [
         "`T` stands for every traffic policy: of the rule, of its subsets, and of single ports. A resource with the",
         "label `istio.io/rev` is refused too: every control plane of the lab takes all resources.",

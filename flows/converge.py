@@ -86,8 +86,9 @@ def converge(
     launches: list[float] = []
     while True:
         now = time.monotonic()
-        due = _due(launches, _since(seen), window, tick, told=bool(seen) and not under_way) if launches else started
-        if launches and due <= now and _since(seen) is None:  # a drop takes its time, what contradicts it does not
+        since = _since(seen)
+        due = _due(launches, since, window, tick, told=bool(seen) and not under_way) if launches else started
+        if launches and due <= now and since is None:  # a drop takes its time, what contradicts it does not
             due = _due(launches, _promising(cells, under_way, now - tick), window, tick)
         if now >= due and now < last_launch and len(under_way) < MOST_UNDER_WAY:
             under_way.append(send(agents, flows, deny_timeout))

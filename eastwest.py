@@ -90,8 +90,8 @@ __all__ = [
 
 USAGE, UNPREPARED, LEFT_BEHIND = 4, 10, 12
 OUT = "reports/out"
-MOST_WORKERS = 4
-"""Workers wait most of the time, so one more than there are processors; each has a world of its own."""
+MOST_WORKERS, MORE_IN_THE_LAB = 4, 2
+"""Workers wait most of the time, so one more than there are processors, in the lab two; each has a world of its own."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__.partition("\n")[0])
 lab = typer.Typer(no_args_is_help=True, help="A cluster to play with, on this machine's own kernel.")
@@ -148,7 +148,7 @@ def verify(
     ]
     arguments += ["--tb=short", "--cluster-profile", profile, "--cluster-keep", keep, "--eastwest-out", out]
     arguments += ["--alluredir", f"{out}/allure-results", "--clean-alluredir", f"--junitxml={out}/junit.xml"]
-    number = _workers(workers, targets, namespace)
+    number = _workers(workers, targets, namespace, profile)
     if number:
         arguments += ["-n", str(number), "--dist", "loadfile"]
     arguments += ["--allow-cluster-wide"] if allow_cluster_wide else []
@@ -175,7 +175,7 @@ def _suites() -> str:
     return os.path.relpath(here) if here.is_relative_to(Path.cwd()) else str(here)
 
 
-def _workers(asked: int, targets: list[str], namespace: str) -> int:
+def _workers(asked: int, targets: list[str], namespace: str, profile: str) -> int:
     if namespace or os.environ.get("EASTWEST_CLUSTER_NAMESPACE"):
         if asked > 0:
             raise UsageError(
@@ -185,7 +185,7 @@ def _workers(asked: int, targets: list[str], namespace: str) -> int:
     if asked >= 0:
         return asked
     single = any("::" in target for target in targets)
-    return 0 if single else min(MOST_WORKERS, (os.cpu_count() or 1) + 1)
+    return 0 if single else min(MOST_WORKERS, (os.cpu_count() or 1) + (MORE_IN_THE_LAB if profile == "lab" else 1))
 
 
 @lab.command("up")

@@ -51,6 +51,8 @@ class Profile:
         mesh_revisions: Control planes that the lab's mesh has besides its default one.
         deny: How NetworkPolicy denies here: `drop` (silence) or `reject` (RST or ICMP).
         deny_timeout: Silence counts as a drop after this long.
+        window: What is expected must show through this long to count as in force; as long as the deny-timeout unless
+            said otherwise.
         converge_timeout: A policy must be in force within this long.
         ready_timeout: A workload pod must be ready within this long.
         up_timeout: The whole cluster must be ready within this long.
@@ -69,12 +71,18 @@ class Profile:
     mesh_revisions: list[str] = field(default_factory=list)
     deny: Deny = "drop"
     deny_timeout: float = 1.0
+    window: float = 1.0
     converge_timeout: float = 15.0
     ready_timeout: float = 60.0
     up_timeout: float = 300.0
     pods: PodTemplate = field(default_factory=PodTemplate)
     addons: dict[str, dict[str, str]] = field(default_factory=dict)
     images: list[str] = field(default_factory=list)
+
+    @property
+    def patience(self) -> float:
+        """Seconds that one question may take which no other round repeats: a slow machine's silence is no drop."""
+        return 4 * self.deny_timeout
 
 
 def load(name_or_file: str) -> Profile:
@@ -119,6 +127,8 @@ def parse(data: object, *, source: str, name: str) -> Profile:
     for key, choices in (("provider", get_args(ProviderName)), ("deny", get_args(Deny))):
         if key in checked and checked[key] not in choices:
             raise UsageError(f"profile {source}: field '{key}' is {checked[key]!r}; use one of {', '.join(choices)}")
+    if "deny_timeout" in checked:
+        checked.setdefault("window", checked["deny_timeout"])
     if pods is not None:
         template = _checked(PodTemplate, _mapping(pods, source, "pods"), source, "pods.")
         checked["pods"] = PodTemplate(**cast("dict[str, Any]", template))

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 PROTOCOL = 2
-TICK, RELAXED = 0.01, 0.25
+TICK, RELAXED = 0.025, 0.25
 """Seconds between two looks at how late the event loop is: while something is asked, and else."""
 STAGGER = 0.4
 """After this part of the timeout a second connection is tried: one lost SYN (sent again after 1 s) is not a drop."""

@@ -18,7 +18,8 @@ from flows.model import Flow, Kind, Verdict
 TICK = 0.1
 """Seconds between two rounds; longer when a round is large, so that the probes do not become the load."""
 FIRST = 0.02
-"""Seconds between the first round and the second: most engines are done by then, and it is the latency's resolution."""
+"""Seconds between the first round and the second: the latency's resolution. Each further pause is as long as all before
+it together, up to `TICK`: most engines are done by then, and what comes soon is seen soon."""
 CALM = 0.25
 """Seconds between two rounds, at most, once the expected matrix shows and has only to last."""
 PROBES_PER_SECOND = 600
@@ -117,8 +118,8 @@ def _due(launches: Sequence[float], since: float | None, window: float, tick: fl
     """
     latest = launches[-1]
     if since is None:
-        return latest + (FIRST if window and len(launches) == 1 else tick)
-    calm, end = max(tick, min(window / 3, CALM)), since + window
+        return latest + (min(max(FIRST, latest - launches[0]), tick) if window else tick)
+    calm, end = max(tick, min(window / 2, CALM)), since + window
     if latest < end:
         return min(latest + calm, max(end, latest + tick))
     return latest + calm if told else math.inf

@@ -47,7 +47,7 @@ def test_server_sees_who_calls(mesh: Meshes, caller: Actor, scraper: Actor) -> N
 def test_naked_caller_has_no_identity(intruder: Actor) -> None:
     """Without a proxy a caller is answered, in permissive mode, and is nobody."""
     verdict = intruder.call(HTTP)
-    assert verdict == answered(), verdict
+    assert verdict == answered()
     assert verdict.evidence.identity == ""
 
 
@@ -55,8 +55,8 @@ def test_naked_caller_has_no_identity(intruder: Actor) -> None:
 def test_identity_cannot_be_claimed(mesh: Meshes, intruder: Actor, scraper: Actor) -> None:
     """Who writes another's identity into his request is nobody without a proxy, and himself with one."""
     nobody, himself = intruder.ask(claiming(mesh, "caller")), scraper.ask(claiming(mesh, "caller"))
-    assert nobody == answered(), nobody
-    assert himself == answered(), himself
+    assert nobody == answered()
+    assert himself == answered()
     assert (nobody.evidence.identity, himself.evidence.identity) == ("", mesh.identity("scraper"))
     assert mesh.identity("caller") not in repr(nobody.evidence.request_headers)
 
@@ -88,7 +88,7 @@ def test_own_address_is_plaintext(wire: Wire, caller: Actor, intruder: Actor) ->
     """A trap: HTTP that dials a pod's own address, and not its Service, is not secured: all of it can be read."""
     dialled = caller.call("server:8080/http")
     control = intruder.call(HTTP)
-    assert dialled == answered(), dialled
+    assert dialled == answered()
     assert dialled.evidence.identity == ""
     assert wire.read(dialled, control=control) == [dialled]
 
@@ -104,7 +104,7 @@ def test_own_address_is_refused(mesh: Meshes, matrix: MatrixAsker, caller: Actor
     caller      .                     .                unavailable       .
     """)
     verdict = caller.call("server:8080/http")
-    assert verdict == unavailable(), verdict
+    assert verdict == unavailable()
     assert "plaintext" in mesh.culprit(verdict)
 
 
@@ -116,7 +116,7 @@ def test_mutual_tls_to_a_naked_server(mesh: Meshes, matrix: MatrixAsker, caller:
     caller      .                     #
     """)
     verdict = caller.call("intruder:8080/http@dns")
-    assert verdict == unavailable(), verdict
+    assert verdict == unavailable()
     assert not intruder.heard(verdict.nonce)
     assert rule.names[0] in mesh.culprit(verdict)
 
@@ -130,5 +130,5 @@ def test_plaintext_to_a_strict_server(mesh: Meshes, matrix: MatrixAsker, caller:
     caller      unavailable           reset            .
     """)
     verdict = caller.call(HTTP)
-    assert verdict == unavailable(), verdict
+    assert verdict == unavailable()
     assert rule.names[0] in mesh.culprit(verdict)

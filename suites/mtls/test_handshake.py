@@ -58,7 +58,7 @@ def test_only_certificates_of_the_mesh(
         name: intruder.ask(replace(target, tls=offer, variant=name)) for name, offer in certificates.false().items()
     }
     taken = intruder.ask(replace(target, tls=certificates.genuine(), variant="genuine"))
-    assert taken == answered(), taken
+    assert taken == answered()
     assert {name: str(each.kind) for name, each in refused.items() if each != tls_refused()} == {}
     heard = server.heard(taken.nonce, *(each.nonce for each in refused.values()))
     assert taken.nonce in heard, "the journal lacks what was answered, so it proves nothing"
@@ -79,7 +79,7 @@ def test_version_and_cipher(certificates: Certificates, intruder: Actor, version
     """TLS 1.2 and 1.3 are agreed on when asked for, each with a cipher that keeps what was said secret for good."""
     offer = replace(certificates.genuine(), minimum=version, maximum=version)
     verdict = intruder.ask(replace(HTTP, tls=offer, variant=f"tls-{version}"))
-    assert verdict == answered(), verdict
+    assert verdict == answered()
     assert verdict.evidence.tls_version == f"TLSv{version}"
     assert verdict.evidence.tls_cipher in CIPHERS[version]
 
@@ -89,7 +89,7 @@ def test_old_version_is_refused(certificates: Certificates, intruder: Actor) -> 
     """A caller that knows nothing newer than TLS 1.1 is refused, by an alert of the server's own."""
     offer = replace(certificates.genuine(), minimum="1.1", maximum="1.1")
     verdict = intruder.ask(replace(HTTP, tls=offer, variant="tls-1.1"))
-    assert verdict == tls_refused(), verdict
+    assert verdict == tls_refused()
     if ALERT not in verdict.evidence.detail:
         raise InconclusiveError(
             f"{verdict.flow}: refused ({verdict.evidence.detail or verdict.kind}), but not by the server's alert; "

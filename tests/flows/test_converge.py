@@ -115,12 +115,13 @@ AT = 100.0
     [
         pytest.param([0.0], None, False, 0.6, FIRST, id="the-second-soon"),
         pytest.param([0.0], None, False, 0.0, TICK, id="without-a-window-there-is-no-haste"),
+        pytest.param([0.0, 0.03, 0.06], None, False, 0.6, 0.12, id="as-late-again-as-it-is"),
         pytest.param([0.0, 0.1], None, True, 0.6, 0.1 + TICK, id="until-it-shows"),
-        pytest.param([0.0, 0.1], 0.0, False, 0.6, 0.3, id="calmly-once-it-shows"),
+        pytest.param([0.0, 0.1], 0.0, False, 0.36, 0.28, id="calmly-once-it-shows"),
         pytest.param([0.0, 0.1], 0.0, False, 9.0, 0.1 + CALM, id="calmly-in-a-long-window"),
         pytest.param([0.0, 0.45], 0.0, True, 0.6, 0.6, id="at-the-windows-end"),
         pytest.param([0.0, 0.6], 0.0, False, 0.6, math.inf, id="none-after-the-last"),
-        pytest.param([0.0, 0.6], 0.0, True, 0.6, 0.8, id="unless-it-cannot-tell"),
+        pytest.param([0.0, 0.6], 0.0, True, 0.6, 0.6 + CALM, id="unless-it-cannot-tell"),
     ],
 )
 def test_when_the_next_round_is_sent(

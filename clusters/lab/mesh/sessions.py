@@ -27,7 +27,9 @@ AUDIENCE: Final = "istio-ca"
 ARRIVAL: Final = 10.0
 """Seconds that a pod may take to become known after its agent has said that it is there."""
 GAP: Final = 0.1
-"""Seconds between two pushes of everything that changed; the first one waits for nothing."""
+"""Seconds between two pushes of everything that changed, while one change follows another."""
+AT_ONCE: Final = 3
+"""Pushes that wait for nothing after a while without changes: somebody may look for each of a few."""
 _LINE: Final = 1 << 20
 """The longest line that an agent may send."""
 _USER: Final = "system:serviceaccount:"
@@ -75,6 +77,11 @@ async def review(client: Client, token: str) -> Who:
     return Who(namespace=namespace, account=account, pod=str(pods[0]))
 
 
+def after_push(due: float, now: float) -> float:
+    """When the next push may be made, after one now that was due before: a few at once, then one a `GAP`."""
+    return max(due, now - (AT_ONCE - 1) * GAP) + GAP
+
+
 class Sessions:
     """The server for agents.
 
@@ -88,7 +95,7 @@ class Sessions:
         self._sessions: list[Session] = []
         self._news = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._last = -GAP
+        self._next = 0.0
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         _show(self._tls, plane.authority.server(names))
@@ -103,10 +110,10 @@ class Sessions:
         """Something of the registry has changed: push soon, to everybody whom it concerns."""
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(max(loop.time(), self._last + GAP), self._advance)
+            self._timer = loop.call_at(max(loop.time(), self._next), self._advance)
 
     def _advance(self) -> None:
-        self._timer, self._last = None, asyncio.get_running_loop().time()
+        self._timer, self._next = None, after_push(self._next, asyncio.get_running_loop().time())
         try:
             self._plane.advance()
         except WRONG as error:

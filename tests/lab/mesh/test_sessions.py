@@ -14,6 +14,7 @@ from clusters.lab.client import AUTHORIZATION_POLICIES
 from clusters.lab.mesh.ca import Authority
 from clusters.lab.mesh.model import Json, Mesh, Proxy
 from clusters.lab.mesh.mutation import Delivery, Fault, Terms
+from clusters.lab.mesh.sessions import AT_ONCE, GAP, after_push
 from flows.errors import HarnessError
 from tests.lab.mesh.objects import pod, service
 from tests.lab.mesh.shop import DENY, Here, scenario
@@ -293,3 +294,20 @@ async def test_what_a_namespace_does_not_know_of_is_compiled_for_nobody_there(he
     here.registry.service_told("MODIFIED", elsewhere)
     push = await agent.taken()
     assert "hidden.third" in push["files"]["cds"]
+
+
+def _pushes(*changes: float) -> list[float]:
+    due, pushes = 0.0, list[float]()
+    for change in changes:
+        pushes.append(max(change, due))
+        due = after_push(due, pushes[-1])
+    return pushes
+
+
+def test_a_few_changes_are_pushed_at_once_and_many_at_a_pace() -> None:
+    burst = _pushes(*[100.0] * 5)
+    assert burst == pytest.approx([100.0] * AT_ONCE + [100.0 + GAP, 100.0 + 2 * GAP])
+    later = burst[-1] + AT_ONCE * GAP
+    assert _pushes(*[100.0] * 5, *[later] * 3)[5:] == [later] * 3, (
+        "a while without changes, and a few are at once again"
+    )

@@ -146,6 +146,7 @@ def verify(
         "--no-header",
         "--no-summary",
     ]
+    arguments += ["-o", "truncation_limit_lines=0", "-o", "truncation_limit_chars=0"]  # evidence is told whole
     arguments += ["--tb=short", "--cluster-profile", profile, "--cluster-keep", keep, "--eastwest-out", out]
     arguments += ["--alluredir", f"{out}/allure-results", "--clean-alluredir", f"--junitxml={out}/junit.xml"]
     number = _workers(workers, targets, namespace, profile)

@@ -2,17 +2,21 @@
 
 `python -m tools.mutants [--named] [NAME…]` runs, for each mutant of the lab, first the tests named for it, then, if
 none of them caught it and --named is not given, all of their suite. The names `network` and `mesh` stand for all
-mutants of that. A mutant is caught when a test fails with a verdict that differs, not when something could not be
+mutants of that. Tests mostly wait, so there is one more lab at a time than there are processors.
+
+A mutant is caught when a test fails with a verdict that differs, not when something could not be
 told. The exit code is 1 when one survives, or is caught only by tests that its entry does not name.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +100,14 @@ def _meant(name: str) -> list[Mutant]:
     return [known(name)]
 
 
+def _tell(label: str, catch: Catch) -> None:
+    word = "caught" if catch.by else "SURVIVED" if catch.told else "UNTOLD"
+    more = f" and {len(catch.by) - 1} more" if len(catch.by) > 1 else ""
+    by = f"by {catch.by[0]}{more}" if catch.by else catch.why.strip().rpartition("\n")[2]
+    sys.stdout.write(f"{label} {word:8} {catch.seconds:5.1f} s  {by}\n")
+    sys.stdout.flush()
+
+
 def main(names: Sequence[str]) -> int:
     """Hunt the named mutants, or all; print a line for each, and what must be mended."""
     try:
@@ -106,20 +118,18 @@ def main(names: Sequence[str]) -> int:
     survived: list[str] = []
     untold: list[str] = []
     misnamed: list[str] = []
-    for number, mutant in enumerate(wanted, 1):
-        catch = hunt(mutant, everywhere=NAMED not in names)
-        word = "caught" if catch.by else "SURVIVED" if catch.told else "UNTOLD"
-        by = (
-            f"by {catch.by[0]}{f' and {len(catch.by) - 1} more' if len(catch.by) > 1 else ''}"
-            if catch.by
-            else catch.why.strip().rpartition("\n")[2]
-        )
-        sys.stdout.write(f"{number:>2}/{len(wanted)} {mutant.name:32} {word:8} {catch.seconds:5.1f} s  {by}\n")
-        sys.stdout.flush()
-        if not catch.by:
-            (survived if catch.told else untold).append(mutant.name)
-        elif not catch.named:
-            misnamed.append(mutant.name)
+    with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1) as pool:
+        hunts = {pool.submit(hunt, each, everywhere=NAMED not in names): each for each in wanted}
+        try:
+            for number, done in enumerate(as_completed(hunts), 1):
+                mutant, catch = hunts[done], done.result()
+                _tell(f"{number:>2}/{len(wanted)} {mutant.name:32}", catch)
+                if not catch.by:
+                    (survived if catch.told else untold).append(mutant.name)
+                elif not catch.named:
+                    misnamed.append(mutant.name)
+        finally:
+            pool.shutdown(cancel_futures=True)
     if survived:
         sys.stdout.write(f"survived, a hole in the suite: {', '.join(survived)}\n")
     if untold:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, TypeVar
 
 from clusters.kube import Kube
@@ -16,11 +16,14 @@ from clusters.mesh.dialect import Injection, LogEntry, Object, ProxyState
 from clusters.mesh.istio import accesslog, admin, injection, read
 from flows.errors import HarnessError
 from flows.model import Flow, Verdict, Workload
+from flows.waits import wait_for
 
 DEADLINE: Final = 15.0
 """Seconds for all questions about one verdict together."""
 SINCE: Final = 120.0
 """Seconds of the access logs that are looked through."""
+WRITTEN: Final = 1.5
+"""Seconds after which a proxy has surely written what it did; Istio's write once a second."""
 SKEW: Final = 5.0
 """Seconds by which a node's clock may differ from ours."""
 T = TypeVar("T")
@@ -87,6 +90,12 @@ class Inquiry:
 
         return self._newest(self.server, same)
 
+    @property
+    def told(self) -> bool:
+        """Whether each proxy that can have a line of the flow shows it, or cannot be asked."""
+        lines = ((self.caller, self.caller_line), (self.server, self.server_line))
+        return all(line or end is None or not end.has_proxy or end.log.failed for end, line in lines)
+
     def _newest(self, end: End | None, same: Callable[[LogEntry], bool]) -> LogEntry | None:
         """The newest such line that can be of this flow: a port is soon another connection's."""
         entries = (end.log.value if end else None) or []
@@ -103,7 +112,26 @@ def inquire(kube: Kube, flow: Flow, verdict: Verdict, workloads: Mapping[str, Wo
     names = [flow.source, flow.destination]
     with ThreadPoolExecutor(max_workers=2) as pool:
         ends = list(pool.map(lambda name: _end(kube, workloads[name], deadline) if name in workloads else None, names))
-    return Inquiry(flow=flow, verdict=verdict, caller=ends[0], server=ends[1])
+    found = Inquiry(flow=flow, verdict=verdict, caller=ends[0], server=ends[1])
+    seen = verdict.evidence
+    written = min(seen.sent_at + seen.elapsed + WRITTEN, deadline)
+    if not seen.sent_at or found.told or time.monotonic() >= written:
+        return found
+    return wait_for(
+        lambda: replace(found, caller=_logged_since(kube, found.caller), server=_logged_since(kube, found.server)),
+        lambda each: each.told or time.monotonic() >= written,
+        what=f"a line of {flow} in its proxies' logs",
+        timeout=DEADLINE,
+        interval=WRITTEN / 5,
+    )
+
+
+def _logged_since(kube: Kube, end: End | None) -> End | None:
+    """The end with its log as it is now."""
+    if end is None or not end.has_proxy:
+        return end
+    deadline = time.monotonic() + DEADLINE
+    return replace(end, log=_asked(lambda _: read.log(kube, end.workload, since_seconds=SINCE), deadline))
 
 
 def _asked(ask: Callable[[float], T], deadline: float) -> Answer[T]:

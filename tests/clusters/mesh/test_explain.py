@@ -174,3 +174,18 @@ def test_a_line_from_before_the_flow_is_another_connections(age: float, found: s
     )
     seen = Inquiry(flow=FLOW, verdict=verdict, caller=end(CALLER, line), server=None).caller_line
     assert (seen.cluster if seen else "") == found
+
+
+def test_what_a_proxy_has_not_written_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = f"[{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z]"
+    written = end(SERVER, f"{now}{DENIED.partition(']')[2]}").log.value
+    looks = iter([[], [], written])
+    monkeypatch.setattr(inquiry, "_end", lambda _kube, workload, _deadline: end(workload))
+    monkeypatch.setattr(
+        "clusters.mesh.istio.read.log", lambda _kube, workload, **_: [] if workload is CALLER else next(looks)
+    )
+    evidence = Evidence(local="10.0.0.9:55996", sent_at=time.monotonic())
+    verdict = Verdict(kind=Kind.FORBIDDEN, flow=FLOW, evidence=evidence)
+    found = inquiry.inquire(FakeKube(), FLOW, verdict, {"server": SERVER})
+    assert found.server_line is not None
+    assert "deny-admin" in found.server_line.details

@@ -496,7 +496,8 @@ class Resolver:
         loop = asyncio.get_running_loop()
         with probe_socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.connect((server, self._port))
-            first, second = secrets.randbelow(1 << 16), secrets.randbelow(1 << 16)
+            first = secrets.randbelow(1 << 16)
+            second = first ^ 1  # never the same, or the empty answer for AAAA would pass for the one for A
             sock.send(dns_question(first, name, 1))
             sock.send(dns_question(second, name, 28))
             seen: dict[int, tuple[int, list[str]]] = {}

@@ -144,6 +144,19 @@ def test_answers_to_other_questions_and_garbage_are_ignored(tmp_path: Path) -> N
         assert look_up("server.", port, tmp_path / "resolv.conf")[0] == "10.0.0.5"
 
 
+def test_two_questions_never_have_one_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the empty answer for AAAA, when it comes first, is taken for the one for A: the name has no address."""
+    monkeypatch.setattr("flows.agent.secrets.randbelow", lambda _: 7)
+    asked: list[bytes] = []
+
+    def the_last_question_first(query: bytes) -> list[bytes]:
+        asked.append(query)
+        return [] if len(asked) == 1 else [reply(asked[1], 0, []), reply(asked[0], 0, ["10.0.0.1"])]
+
+    with name_server(the_last_question_first) as port:
+        assert look_up("server.", port, tmp_path / "resolv.conf")[0] == "10.0.0.1"
+
+
 def test_a_lost_query_is_sent_again(tmp_path: Path) -> None:
     seen: list[int] = []
 

@@ -6,6 +6,7 @@ What belongs here: the typed profile and its strict YAML reader. What does not: 
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -51,8 +52,8 @@ class Profile:
         mesh_revisions: Control planes that the lab's mesh has besides its default one.
         deny: How NetworkPolicy denies here: `drop` (silence) or `reject` (RST or ICMP).
         deny_timeout: Silence counts as a drop after this long.
-        window: What is expected must show through this long to count as in force; as long as the deny-timeout unless
-            said otherwise.
+        window: What is expected must show through this long to count as in force; in a file that does not say it, as
+            long as the deny-timeout.
         converge_timeout: A policy must be in force within this long.
         ready_timeout: A workload pod must be ready within this long.
         up_timeout: The whole cluster must be ready within this long.
@@ -161,4 +162,6 @@ def _checked(kind: type, values: dict[str, object], source: str, prefix: str) ->
         allowed = _SHAPES.get(shape, (dict,) if shape == "dict" else (list,))
         if not isinstance(value, allowed) or isinstance(value, bool):
             raise UsageError(f"profile {source}: field '{prefix}{key}' is {value!r}; it must be {shape}")
+        if shape == "float" and not 0 < cast("float", value) < math.inf:
+            raise UsageError(f"profile {source}: field '{prefix}{key}' is {value!r}; give seconds, more than 0")
     return values

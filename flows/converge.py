@@ -18,7 +18,7 @@ from flows.model import Flow, Kind, Verdict
 TICK = 0.1
 """Seconds between two rounds; longer when a round is large, so that the probes do not become the load."""
 FIRST = 0.02
-"""Seconds between the first round and the second: the latency's resolution. Each further pause is as long as all before
+"""Seconds between the first round and the second, longer for a large one. Each further pause is as long as all before
 it together, up to `TICK`: most engines are done by then, and what comes soon is seen soon."""
 CALM = 0.25
 """Seconds between two rounds, at most, once the expected matrix shows and has only to last."""
@@ -118,7 +118,7 @@ def _due(launches: Sequence[float], since: float | None, window: float, tick: fl
     """
     latest = launches[-1]
     if since is None:
-        return latest + (min(max(FIRST, latest - launches[0]), tick) if window else tick)
+        return latest + (min(max(FIRST * tick / TICK, latest - launches[0]), tick) if window else tick)
     calm, end = max(tick, min(window / 2, CALM)), since + window
     if latest < end:
         return min(latest + calm, max(end, latest + tick))

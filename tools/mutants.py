@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,15 +83,35 @@ def _findings(matrix: dict[str, object]) -> set[str]:
     return {str(cell["finding"]) for cell in cells} if isinstance(cells, list) else set()
 
 
-def hunt(mutant: Mutant, *, everywhere: bool = True) -> Catch:
-    """Run the tests named for the mutant, then, if it got away and it is to be hunted everywhere, all."""
+def hunt(mutant: Mutant) -> Catch:
+    """Run the tests named for the mutant."""
     started = time.monotonic()
     by, told, why = run(mutant, mutant.tests) if mutant.tests else ((), True, "no test is named for it")
-    if by:
-        return Catch(by=by, named=True, seconds=time.monotonic() - started)
-    if everywhere:
-        by, told, why = run(mutant, ())
+    return Catch(by=by, named=bool(by), seconds=time.monotonic() - started, told=told, why=why)
+
+
+def hunt_everywhere(mutant: Mutant) -> Catch:
+    """Run all of the mutant's suite."""
+    started = time.monotonic()
+    by, told, why = run(mutant, ())
     return Catch(by=by, named=False, seconds=time.monotonic() - started, told=told, why=why)
+
+
+def catches(wanted: Sequence[Mutant], *, everywhere: bool) -> Iterator[tuple[Mutant, Catch]]:
+    """Each mutant with how it fared, as soon as that is known; those that get away are hunted everywhere last."""
+    away: list[Mutant] = []
+    with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1) as pool:
+        hunts = {pool.submit(hunt, each): each for each in wanted}
+        try:
+            for done in as_completed(hunts):
+                if done.result().by or not everywhere:
+                    yield hunts[done], done.result()
+                else:
+                    away.append(hunts[done])
+        finally:
+            pool.shutdown(cancel_futures=True)
+    for mutant in away:  # its workers are as many as a machine takes
+        yield mutant, hunt_everywhere(mutant)
 
 
 def _meant(name: str) -> list[Mutant]:
@@ -118,18 +138,12 @@ def main(names: Sequence[str]) -> int:
     survived: list[str] = []
     untold: list[str] = []
     misnamed: list[str] = []
-    with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1) as pool:
-        hunts = {pool.submit(hunt, each, everywhere=NAMED not in names): each for each in wanted}
-        try:
-            for number, done in enumerate(as_completed(hunts), 1):
-                mutant, catch = hunts[done], done.result()
-                _tell(f"{number:>2}/{len(wanted)} {mutant.name:32}", catch)
-                if not catch.by:
-                    (survived if catch.told else untold).append(mutant.name)
-                elif not catch.named:
-                    misnamed.append(mutant.name)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    for number, (mutant, catch) in enumerate(catches(wanted, everywhere=NAMED not in names), 1):
+        _tell(f"{number:>2}/{len(wanted)} {mutant.name:32}", catch)
+        if not catch.by:
+            (survived if catch.told else untold).append(mutant.name)
+        elif not catch.named:
+            misnamed.append(mutant.name)
     if survived:
         sys.stdout.write(f"survived, a hole in the suite: {', '.join(survived)}\n")
     if untold:

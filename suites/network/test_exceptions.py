@@ -36,7 +36,7 @@ def test_dns_exception_forgotten(policy: Policies, matrix: MatrixAsker, caller: 
     peer        .            -
     """)
     verdict = caller.call("server:8080@dns")
-    assert verdict == exactly(Kind.DNS_ERROR), verdict
+    assert verdict == exactly(Kind.DNS_ERROR)
     assert verdict.evidence.detail.startswith("DNS:"), verdict.evidence
 
 

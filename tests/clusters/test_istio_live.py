@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from flows.waits import wait_for
 from tests.clusters.test_rbac_live import ROOT, kubectl
 
 ROOT_NAMESPACE = "istio-system"
@@ -77,6 +78,8 @@ $KUBECTL -n istio-system create secret generic istio-ca-secret --type=istio.io/c
   | $KUBECTL replace -f -
 $KUBECTL -n istio-system rollout restart deployment/istiod
 $KUBECTL -n istio-system rollout status deployment/istiod --timeout=120s
+timeout 60 sh -c "until $KUBECTL -n default run asked --image=x --labels=sidecar.istio.io/inject=true --dry-run=server
+do sleep 0.2; done"
 """
 
 pytestmark = pytest.mark.skipif(
@@ -120,6 +123,14 @@ def istiod() -> Iterator[None]:
     yield
     kubectl("-n", ROOT_NAMESPACE, "scale", "deployment/istiod", "--replicas=1")
     kubectl("-n", ROOT_NAMESPACE, "rollout", "status", "deployment/istiod", "--timeout=120s")
+    wait_for(injects, bool, what="istiod's webhook answers again", timeout=60)
+
+
+def injects() -> bool:
+    """Whether a pod that asks for a proxy would be taken; nodes learn of a new istiod later than its Deployment."""
+    asked = ("run", "asked", "--image=x", "--labels=sidecar.istio.io/inject=true", "--dry-run=server")
+    done = subprocess.run(["kubectl", *whose(), "-n", "default", *asked], capture_output=True, timeout=60, check=False)
+    return done.returncode == 0
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from clusters.profile import load, parse
+from clusters.profile import parse
+from flows.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,7 @@ def test_window(said: dict[str, float], window: float) -> None:
     assert parse({"provider": "existing", **said}, source="p.yaml", name="p").window == window
 
 
-def test_a_flow_that_is_asked_once_has_longer_than_a_drop_takes() -> None:
-    profile = load("lab")
-    assert profile.patience > profile.deny_timeout
+@pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan")])
+def test_what_is_no_time_is_refused(value: float) -> None:
+    with pytest.raises(UsageError, match=r"p\.yaml: field 'window' is .*; give seconds, more than 0"):
+        parse({"provider": "existing", "window": value}, source="p.yaml", name="p")

@@ -5,6 +5,7 @@ What belongs here: asking, and finding the flow's own lines in the logs. What do
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ DEADLINE: Final = 15.0
 SINCE: Final = 120.0
 """Seconds of the access logs that are looked through."""
 WRITTEN: Final = 1.5
-"""Seconds after which a proxy has surely written what it did; Istio's write once a second."""
+"""Seconds after which a line that is not there is taken not to come; Istio's proxies write once a second."""
 SKEW: Final = 5.0
 """Seconds by which a node's clock may differ from ours."""
 T = TypeVar("T")
@@ -115,7 +116,7 @@ def inquire(kube: Kube, flow: Flow, verdict: Verdict, workloads: Mapping[str, Wo
     found = Inquiry(flow=flow, verdict=verdict, caller=ends[0], server=ends[1])
     seen = verdict.evidence
     written = min(seen.sent_at + seen.elapsed + WRITTEN, deadline)
-    if not seen.sent_at or found.told or time.monotonic() >= written:
+    if found.told or time.monotonic() >= written:
         return found
     return wait_for(
         lambda: replace(found, caller=_logged_since(kube, found.caller), server=_logged_since(kube, found.server)),
@@ -130,8 +131,8 @@ def _logged_since(kube: Kube, end: End | None) -> End | None:
     """The end with its log as it is now."""
     if end is None or not end.has_proxy:
         return end
-    deadline = time.monotonic() + DEADLINE
-    return replace(end, log=_asked(lambda _: read.log(kube, end.workload, since_seconds=SINCE), deadline))
+    fresh = _asked(lambda _: read.log(kube, end.workload, since_seconds=SINCE), math.inf)
+    return end if fresh.failed else replace(end, log=fresh)
 
 
 def _asked(ask: Callable[[float], T], deadline: float) -> Answer[T]:

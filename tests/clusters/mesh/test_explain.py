@@ -176,14 +176,21 @@ def test_a_line_from_before_the_flow_is_another_connections(age: float, found: s
     assert (seen.cluster if seen else "") == found
 
 
+def test_a_line_that_never_comes_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inquiry, "WRITTEN", 0.05)
+    monkeypatch.setattr(inquiry, "_end", lambda _kube, workload, _deadline: end(workload))
+    monkeypatch.setattr("clusters.mesh.istio.read.log", lambda *_args, **_more: [])
+    verdict = Verdict(kind=Kind.RESET, flow=FLOW, evidence=Evidence(sent_at=time.monotonic()))
+    assert inquiry.inquire(FakeKube(), FLOW, verdict, {"server": SERVER}).server_line is None
+
+
 def test_what_a_proxy_has_not_written_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inquiry, "WRITTEN", 3.0)
     now = f"[{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z]"
     written = end(SERVER, f"{now}{DENIED.partition(']')[2]}").log.value
     looks = iter([[], [], written])
     monkeypatch.setattr(inquiry, "_end", lambda _kube, workload, _deadline: end(workload))
-    monkeypatch.setattr(
-        "clusters.mesh.istio.read.log", lambda _kube, workload, **_: [] if workload is CALLER else next(looks)
-    )
+    monkeypatch.setattr("clusters.mesh.istio.read.log", lambda *_args, **_more: next(looks))
     evidence = Evidence(local="10.0.0.9:55996", sent_at=time.monotonic())
     verdict = Verdict(kind=Kind.FORBIDDEN, flow=FLOW, evidence=evidence)
     found = inquiry.inquire(FakeKube(), FLOW, verdict, {"server": SERVER})

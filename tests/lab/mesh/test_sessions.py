@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +15,10 @@ from clusters.lab.client import AUTHORIZATION_POLICIES
 from clusters.lab.mesh.ca import Authority
 from clusters.lab.mesh.model import Json, Mesh, Proxy
 from clusters.lab.mesh.mutation import Delivery, Fault, Terms
-from clusters.lab.mesh.sessions import AT_ONCE, GAP, after_push
+from clusters.lab.mesh.sessions import AT_ONCE, GAP, Sessions
 from flows.errors import HarnessError
 from tests.lab.mesh.objects import pod, service
-from tests.lab.mesh.shop import DENY, Here, scenario
+from tests.lab.mesh.shop import DENY, NAME, Here, reviewed, scenario
 
 
 def _resources(push: Json, piece: str) -> list[Json]:
@@ -296,18 +297,45 @@ async def test_what_a_namespace_does_not_know_of_is_compiled_for_nobody_there(he
     assert "hidden.third" in push["files"]["cds"]
 
 
-def _pushes(*changes: float) -> list[float]:
-    due, pushes = 0.0, list[float]()
-    for change in changes:
-        pushes.append(max(change, due))
-        due = after_push(due, pushes[-1])
-    return pushes
+class Clock:
+    """An event loop's clock that a test makes pass."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.due: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, at: float, call: Callable[[], None]) -> object:
+        self.due.append((at, call))
+        return call
+
+    def run(self) -> float:
+        """Let the time come for what is due; when it did."""
+        at, call = self.due.pop()
+        self.now = max(self.now, at)
+        call()
+        return self.now
 
 
-def test_a_few_changes_are_pushed_at_once_and_many_at_a_pace() -> None:
-    burst = _pushes(*[100.0] * 5)
-    assert burst == pytest.approx([100.0] * AT_ONCE + [100.0 + GAP, 100.0 + 2 * GAP])
-    later = burst[-1] + AT_ONCE * GAP
-    assert _pushes(*[100.0] * 5, *[later] * 3)[5:] == [later] * 3, (
-        "a while without changes, and a few are at once again"
-    )
+def test_a_few_changes_are_pushed_at_once_and_many_at_a_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions, clock = Sessions(Here().plane, reviewed, [NAME]), Clock()
+    monkeypatch.setattr("clusters.lab.mesh.sessions.asyncio.get_running_loop", lambda: clock)
+
+    def pushed() -> float:
+        sessions.changed()
+        return clock.run()
+
+    assert [pushed() for _ in range(5)] == pytest.approx([100.0] * AT_ONCE + [100.0 + GAP, 100.0 + 2 * GAP])
+    clock.now += AT_ONCE * GAP
+    later = clock.now
+    assert [pushed() for _ in range(AT_ONCE)] == [later] * AT_ONCE, "after a while a few are at once again"
+
+
+def test_what_changes_before_a_push_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions, clock = Sessions(Here().plane, reviewed, [NAME]), Clock()
+    monkeypatch.setattr("clusters.lab.mesh.sessions.asyncio.get_running_loop", lambda: clock)
+    for _ in range(3):
+        sessions.changed()
+    assert len(clock.due) == 1

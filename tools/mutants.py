@@ -4,8 +4,8 @@
 none of them caught it and --named is not given, all of their suite. The names `network` and `mesh` stand for all
 mutants of that. Tests mostly wait, so there is one more lab at a time than there are processors.
 
-A mutant is caught when a test fails with a verdict that differs, not when something could not be
-told. The exit code is 1 when one survives, or is caught only by tests that its entry does not name.
+A mutant is caught when a test fails with a verdict that differs, not when something could not be told. The exit code is
+1 when one survives, or is caught only by tests that its entry does not name.
 """
 
 from __future__ import annotations
@@ -83,18 +83,14 @@ def _findings(matrix: dict[str, object]) -> set[str]:
     return {str(cell["finding"]) for cell in cells} if isinstance(cells, list) else set()
 
 
-def hunt(mutant: Mutant) -> Catch:
-    """Run the tests named for the mutant."""
+def hunt(mutant: Mutant, *, everywhere: bool = False) -> Catch:
+    """Run the tests named for the mutant, or all of its suite."""
     started = time.monotonic()
-    by, told, why = run(mutant, mutant.tests) if mutant.tests else ((), True, "no test is named for it")
-    return Catch(by=by, named=bool(by), seconds=time.monotonic() - started, told=told, why=why)
-
-
-def hunt_everywhere(mutant: Mutant) -> Catch:
-    """Run all of the mutant's suite."""
-    started = time.monotonic()
-    by, told, why = run(mutant, ())
-    return Catch(by=by, named=False, seconds=time.monotonic() - started, told=told, why=why)
+    if everywhere or mutant.tests:
+        by, told, why = run(mutant, () if everywhere else mutant.tests)
+    else:
+        by, told, why = (), True, "no test is named for it"
+    return Catch(by=by, named=bool(by) and not everywhere, seconds=time.monotonic() - started, told=told, why=why)
 
 
 def catches(wanted: Sequence[Mutant], *, everywhere: bool) -> Iterator[tuple[Mutant, Catch]]:
@@ -111,7 +107,7 @@ def catches(wanted: Sequence[Mutant], *, everywhere: bool) -> Iterator[tuple[Mut
         finally:
             pool.shutdown(cancel_futures=True)
     for mutant in away:  # its workers are as many as a machine takes
-        yield mutant, hunt_everywhere(mutant)
+        yield mutant, hunt(mutant, everywhere=True)
 
 
 def _meant(name: str) -> list[Mutant]:

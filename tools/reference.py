@@ -11,7 +11,7 @@ from typing import Final
 
 from clusters.lab.api.admission import REFUSALS
 from clusters.lab.mutants import MUTANTS
-from tools import catalogue, reference_mesh
+from tools import catalogue, checks_page, reference_mesh
 from tools.markdown import cell
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
@@ -58,6 +58,7 @@ def pages() -> dict[Path, str]:
         reference / "lab-mesh.md": reference_mesh.page(),
         reference / "mutants.md": mutants(),
         reference / "rules.md": catalogue.page(CHECKOUT),
+        reference / "checks.md": checks_page.page(CHECKOUT),
     }
 
 

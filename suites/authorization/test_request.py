@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.mesh import Access, Action, Condition, Meshes, Operation, Rule, Source, workload
@@ -51,6 +53,7 @@ def when(path: str, condition: Condition) -> Rule:
     return Rule(operations=(Operation(paths=(path,)),), conditions=(condition,))
 
 
+@pytest.mark.checks("l7")
 def test_method(mesh: Meshes, matrix: MatrixAsker) -> None:
     """The methods that are named are answered and no others; or every method but those that are named."""
     mesh(
@@ -73,6 +76,7 @@ def test_method(mesh: Meshes, matrix: MatrixAsker) -> None:
     """)
 
 
+@pytest.mark.checks("l7")
 def test_path(mesh: Meshes, matrix: MatrixAsker) -> None:
     """A path is that path alone, `/api/*` what lies below it, `/v1*` what begins so, `*/info` what ends so.
 

@@ -78,6 +78,7 @@ def test_control_plane(policy: Policies, matrix: MatrixAsker, peer: Actor) -> No
     """)
 
 
+@pytest.mark.checks("explain", "mesh-and-policy")
 def test_first_line(policy: Policies, matrix: MatrixAsker) -> None:
     """A matrix that expects an answer has the forgetful policy in its first line."""
     policy(network_policy("to-server", selects=CLIENTS, types=["Egress"], egress=[TO_SERVER]))

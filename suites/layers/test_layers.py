@@ -61,6 +61,7 @@ def requests(**opened: str) -> str:
     return REQUESTS.format(**{**CLOSED, **opened})
 
 
+@pytest.mark.checks("mesh-and-policy")
 def test_each_cell_has_its_layer(matrix: MatrixAsker) -> None:
     """In one matrix each denial looks as the layer that made it."""
     matrix.requests(requests())

@@ -74,6 +74,7 @@ def test_identity_on_raw_tcp(mesh: Meshes, matrix: MatrixAsker) -> None:
     assert mesh.proxy("caller").identity == mesh.identity("caller")
 
 
+@pytest.mark.checks("plaintext")
 @pytest.mark.usefixtures("answered_before")
 def test_nothing_in_plaintext(wire: Wire, caller: Actor, peer: Actor, intruder: Actor) -> None:
     """Between pods with proxies nobody on the wire reads a word; of a caller without a proxy everything is read."""

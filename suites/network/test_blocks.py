@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
@@ -12,6 +14,7 @@ CALLER = labelled(app="caller")
 EVERYWHERE = "0.0.0.0/0"
 
 
+@pytest.mark.checks("block-ingress")
 def test_ingress_from_one_address(policy: Policies, matrix: MatrixAsker, caller: Actor) -> None:
     """An ipBlock of one address lets only its holder in."""
     rules = [{"from": [block(f"{caller.address}/32")]}]
@@ -24,6 +27,7 @@ def test_ingress_from_one_address(policy: Policies, matrix: MatrixAsker, caller:
     """)
 
 
+@pytest.mark.checks("block-ingress", "block-except")
 def test_ingress_except(policy: Policies, matrix: MatrixAsker, intruder: Actor) -> None:
     """An address in `except` stays out of the range around it."""
     rules = [{"from": [block(EVERYWHERE, f"{intruder.address}/32")]}]
@@ -36,6 +40,7 @@ def test_ingress_except(policy: Policies, matrix: MatrixAsker, intruder: Actor) 
     """)
 
 
+@pytest.mark.checks("block-except")
 def test_excepted_but_selected(policy: Policies, matrix: MatrixAsker, caller: Actor, intruder: Actor) -> None:
     """`except` takes away from its own block only: a selector beside it lets the excepted pod in."""
     excepted = block(EVERYWHERE, f"{caller.address}/32", f"{intruder.address}/32")
@@ -49,6 +54,7 @@ def test_excepted_but_selected(policy: Policies, matrix: MatrixAsker, caller: Ac
     """)
 
 
+@pytest.mark.checks("block-egress")
 def test_egress_to_one_address(policy: Policies, matrix: MatrixAsker, server: Actor) -> None:
     """An egress ipBlock of one address lets a pod call its holder and nobody else."""
     rules = [{"to": [block(f"{server.address}/32")]}]
@@ -60,6 +66,7 @@ def test_egress_to_one_address(policy: Policies, matrix: MatrixAsker, server: Ac
     """)
 
 
+@pytest.mark.checks("block-egress", "block-except")
 def test_egress_except(policy: Policies, matrix: MatrixAsker, scraper: Actor) -> None:
     """An address in an egress rule's `except` cannot be called, everything around it can."""
     rules = [{"to": [block(EVERYWHERE, f"{scraper.address}/32")]}]
@@ -71,6 +78,7 @@ def test_egress_except(policy: Policies, matrix: MatrixAsker, scraper: Actor) ->
     """)
 
 
+@pytest.mark.checks("block-node", "block-egress")
 def test_egress_by_service_is_judged_by_pod(policy: Policies, matrix: MatrixAsker, server: Actor) -> None:
     """A call by Service IP is judged by the pod behind it: allowing the pod's address opens the Service."""
     rules = [{"to": [block(f"{server.address}/32")]}]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
@@ -35,6 +37,7 @@ def admits_caller() -> dict[str, object]:
     return network_policy("server-in", selects=SERVER, types=["Ingress"], ingress=[{"from": [pods(app="caller")]}])
 
 
+@pytest.mark.checks("policy-life", "latency")
 def test_policy_replaced(policy: Policies, matrix: MatrixAsker) -> None:
     """Replacing a policy's rules closes what they no longer allow and opens what they now do."""
     changed = policy(admits_caller())
@@ -43,6 +46,7 @@ def test_policy_replaced(policy: Policies, matrix: MatrixAsker) -> None:
     matrix.becomes(PEER_ONLY)
 
 
+@pytest.mark.checks("policy-life", "latency")
 def test_policy_deleted(policy: Policies, matrix: MatrixAsker) -> None:
     """Deleting the last policy of a pod opens it again."""
     gone = policy(admits_caller())
@@ -51,6 +55,7 @@ def test_policy_deleted(policy: Policies, matrix: MatrixAsker) -> None:
     matrix.becomes(OPEN)
 
 
+@pytest.mark.checks("policy-life", "union")
 def test_one_of_two_deleted(policy: Policies, matrix: MatrixAsker) -> None:
     """Deleting one of two policies takes away exactly what only it allowed."""
     policy(admits_caller())
@@ -61,6 +66,7 @@ def test_one_of_two_deleted(policy: Policies, matrix: MatrixAsker) -> None:
     matrix.becomes(CALLER_ONLY.replace("intruder", "scraper "))
 
 
+@pytest.mark.checks("relabel")
 def test_caller_relabelled(policy: Policies, matrix: MatrixAsker, caller: Actor, peer: Actor) -> None:
     """Access follows a running pod's labels: the one that loses them is out, the one that gains them is in."""
     policy(admits_caller())
@@ -70,6 +76,7 @@ def test_caller_relabelled(policy: Policies, matrix: MatrixAsker, caller: Actor,
     matrix.becomes(PEER_ONLY)
 
 
+@pytest.mark.checks("relabel")
 def test_server_relabelled(policy: Policies, matrix: MatrixAsker, server: Actor) -> None:
     """A pod that loses the label by which a policy selects it is open again."""
     policy(admits_caller())
@@ -78,6 +85,7 @@ def test_server_relabelled(policy: Policies, matrix: MatrixAsker, server: Actor)
     matrix.becomes(OPEN)
 
 
+@pytest.mark.checks("relabel")
 def test_namespace_relabelled(policy: Policies, matrix: MatrixAsker, intruder: Actor) -> None:
     """Access follows a namespace's labels while its pods run on."""
     rules = [{"from": [pods(app="caller"), spaces(team="observability")]}]
@@ -97,6 +105,7 @@ def test_namespace_relabelled(policy: Policies, matrix: MatrixAsker, intruder: A
     """)
 
 
+@pytest.mark.checks("pods-come-and-go")
 def test_caller_restarted(policy: Policies, matrix: MatrixAsker, caller: Actor) -> None:
     """A restarted pod keeps its access, whatever address it gets."""
     policy(admits_caller())
@@ -105,6 +114,7 @@ def test_caller_restarted(policy: Policies, matrix: MatrixAsker, caller: Actor) 
     matrix.becomes(CALLER_ONLY)
 
 
+@pytest.mark.checks("pods-come-and-go")
 def test_server_restarted(policy: Policies, matrix: MatrixAsker, server: Actor) -> None:
     """A restarted pod is protected as the one before it."""
     policy(admits_caller())
@@ -113,6 +123,7 @@ def test_server_restarted(policy: Policies, matrix: MatrixAsker, server: Actor) 
     matrix.becomes(CALLER_ONLY)
 
 
+@pytest.mark.checks("pods-come-and-go")
 def test_intruder_restarted(policy: Policies, matrix: MatrixAsker, intruder: Actor) -> None:
     """An intruder that is restarted under the policy stays out."""
     policy(admits_caller())

@@ -35,29 +35,34 @@ scraper     X            X            X                X          .             
 """To itself a pod may always speak: where nothing else stays allowed, that it can call at all."""
 
 
+@pytest.mark.checks("default-allow", "identity")
 def test_no_policy(matrix: MatrixAsker) -> None:
     """Without a policy every flow is answered."""
     matrix.becomes(OPEN)
 
 
+@pytest.mark.checks("default-deny-ingress", "drop-or-reject", "evidence")
 def test_default_deny_ingress(policy: Policies, matrix: MatrixAsker) -> None:
     """A policy without ingress rules closes every pod of its namespace, and neither egress nor its neighbours."""
     policy(network_policy("deny-ingress", types=["Ingress"]))
     matrix.becomes(NO_INGRESS)
 
 
+@pytest.mark.checks("default-deny-egress")
 def test_default_deny_egress(policy: Policies, matrix: MatrixAsker) -> None:
     """A policy without egress rules keeps every pod of its namespace from calling, and lets it be called."""
     policy(network_policy("deny-egress", types=["Egress"]))
     matrix.becomes(NO_EGRESS)
 
 
+@pytest.mark.checks("default-deny-egress")
 def test_default_deny_both(policy: Policies, matrix: MatrixAsker) -> None:
     """A policy with both types and no rules closes its namespace both ways."""
     policy(network_policy("deny-both", types=["Ingress", "Egress"]))
     matrix.becomes(NEITHER)
 
 
+@pytest.mark.checks("policy-types")
 @pytest.mark.parametrize("rules", [None, []], ids=["absent", "empty"])
 def test_no_rules_deny(policy: Policies, matrix: MatrixAsker, rules: list[dict[str, object]] | None) -> None:
     """Absent and empty ingress rules mean the same: nobody."""
@@ -65,6 +70,7 @@ def test_no_rules_deny(policy: Policies, matrix: MatrixAsker, rules: list[dict[s
     matrix.becomes(NO_INGRESS)
 
 
+@pytest.mark.checks("allow-all", "conflict")
 def test_allow_all_ingress_reopens(policy: Policies, matrix: MatrixAsker) -> None:
     """One empty ingress rule beside a default deny lets everybody in again."""
     policy(network_policy("deny-ingress", types=["Ingress"]))
@@ -73,6 +79,7 @@ def test_allow_all_ingress_reopens(policy: Policies, matrix: MatrixAsker) -> Non
     matrix.becomes(OPEN)
 
 
+@pytest.mark.checks("allow-all", "conflict")
 def test_allow_all_egress_reopens(policy: Policies, matrix: MatrixAsker) -> None:
     """One empty egress rule beside a default deny lets the pods call everybody again."""
     policy(network_policy("deny-egress", types=["Egress"]))
@@ -81,12 +88,14 @@ def test_allow_all_egress_reopens(policy: Policies, matrix: MatrixAsker) -> None
     matrix.becomes(OPEN)
 
 
+@pytest.mark.checks("policy-types")
 def test_policy_types_left_out(policy: Policies, matrix: MatrixAsker) -> None:
     """Without policyTypes, egress rules also isolate ingress: the policy lets its pods call and closes them."""
     policy(network_policy("egress-rules-only", egress=[EVERYONE]))
     matrix.becomes(NO_INGRESS)
 
 
+@pytest.mark.checks("match-labels")
 def test_selected_pod_only(policy: Policies, matrix: MatrixAsker) -> None:
     """A policy closes the pods it selects and no other pod of their namespace."""
     policy(network_policy("deny-server", selects=labelled(app="server"), types=["Ingress"]))
@@ -98,6 +107,7 @@ def test_selected_pod_only(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
+@pytest.mark.checks("match-labels")
 def test_selected_pod_may_still_call(policy: Policies, matrix: MatrixAsker) -> None:
     """Closing a pod's ingress leaves its own calls, and their answers, alone."""
     policy(network_policy("deny-server", selects=labelled(app="server"), types=["Ingress"]))
@@ -108,6 +118,7 @@ def test_selected_pod_may_still_call(policy: Policies, matrix: MatrixAsker) -> N
     """)
 
 
+@pytest.mark.checks("default-deny-egress")
 def test_closed_egress_may_still_be_called(policy: Policies, matrix: MatrixAsker) -> None:
     """Closing a pod's egress leaves calls to it, and its answers, alone."""
     policy(network_policy("mute-server", selects=labelled(app="server"), types=["Egress"]))
@@ -119,6 +130,7 @@ def test_closed_egress_may_still_be_called(policy: Policies, matrix: MatrixAsker
     """)
 
 
+@pytest.mark.checks("conflict")
 def test_minimum_allow(policy: Policies, matrix: MatrixAsker) -> None:
     """Beside a default deny both ways, one caller reaches one server: both ends must allow it, and no one else."""
     policy(network_policy("deny-both", types=["Ingress", "Egress"]))
@@ -134,6 +146,7 @@ def test_minimum_allow(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
+@pytest.mark.checks("conflict")
 def test_one_end_does_not_suffice(policy: Policies, matrix: MatrixAsker) -> None:
     """Egress that is allowed does not open ingress that is closed, nor the other way round."""
     policy(network_policy("deny-both", types=["Ingress", "Egress"]))

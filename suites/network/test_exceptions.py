@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
@@ -16,6 +18,7 @@ UNREADY_AFTER = 7.5
 """Seconds after which a pod whose probes fail is surely not ready: three failures of two seconds, and a margin."""
 
 
+@pytest.mark.checks("dns")
 def test_dns_exception_present(policy: Policies, matrix: MatrixAsker) -> None:
     """With the DNS exception, a pod under default deny calls its server by name."""
     rules = [DNS, {"to": [pods(app="server")]}]
@@ -27,6 +30,7 @@ def test_dns_exception_present(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
+@pytest.mark.checks("dns", "explain")
 def test_dns_exception_forgotten(policy: Policies, matrix: MatrixAsker, caller: Actor) -> None:
     """Without the DNS exception the address is reachable and the name is not; the evidence says DNS."""
     policy(network_policy("caller-out", selects=CALLER, types=["Egress"], egress=[{"to": [pods(app="server")]}]))
@@ -40,6 +44,7 @@ def test_dns_exception_forgotten(policy: Policies, matrix: MatrixAsker, caller: 
     assert verdict.evidence.detail.startswith("DNS:"), verdict.evidence
 
 
+@pytest.mark.checks("dns", "policy-life")
 def test_dns_back_after_exception(policy: Policies, matrix: MatrixAsker) -> None:
     """Adding the forgotten exception brings names back without touching anything else."""
     rules = [{"to": [pods(app="server")]}]
@@ -57,6 +62,7 @@ def test_dns_back_after_exception(policy: Policies, matrix: MatrixAsker) -> None
     """)
 
 
+@pytest.mark.checks("block-node")
 def test_kubernetes_api_closed(policy: Policies, matrix: MatrixAsker) -> None:
     """A default deny of egress also cuts a pod off from the Kubernetes API."""
     policy(network_policy("caller-out", selects=CALLER, types=["Egress"]))
@@ -67,6 +73,7 @@ def test_kubernetes_api_closed(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
+@pytest.mark.checks("block-node", "block-egress")
 def test_kubernetes_api_still_reached(policy: Policies, matrix: MatrixAsker, world: World) -> None:
     """A pod that may call only the API server's endpoints reaches the Kubernetes API, and nothing else."""
     rules = [{"to": [block(f"{address}/32")], "ports": [tcp(port)]} for address, port in world.api_endpoints()]
@@ -78,6 +85,7 @@ def test_kubernetes_api_still_reached(policy: Policies, matrix: MatrixAsker, wor
     """)
 
 
+@pytest.mark.checks("kubelet-probes")
 def test_kubelet_still_probes(policy: Policies, matrix: MatrixAsker, server: Actor) -> None:
     """Under a default deny both ways the node still reaches its pods: they stay ready."""
     policy(network_policy("deny-both", types=["Ingress", "Egress"]))

@@ -12,6 +12,7 @@ from suites.network.manifests import labelled, network_policy, pods
 SERVER = labelled(app="server")
 
 
+@pytest.mark.checks("pod-ip", "cluster-ip", "dns")
 def test_deny_holds_on_every_path(policy: Policies, matrix: MatrixAsker) -> None:
     """A closed pod is closed by address, by Service, by name and by headless name."""
     policy(network_policy("deny-server", selects=SERVER, types=["Ingress"]))
@@ -22,6 +23,7 @@ def test_deny_holds_on_every_path(policy: Policies, matrix: MatrixAsker) -> None
     """)
 
 
+@pytest.mark.checks("pod-ip", "cluster-ip", "dns")
 def test_allow_holds_on_every_path(policy: Policies, matrix: MatrixAsker) -> None:
     """Who is let in gets in by every path, who is not by none."""
     rules = [{"from": [pods(app="caller")]}]
@@ -33,6 +35,7 @@ def test_allow_holds_on_every_path(policy: Policies, matrix: MatrixAsker) -> Non
     """)
 
 
+@pytest.mark.checks("tcp-udp", "cluster-ip")
 def test_datagrams_on_every_path(policy: Policies, matrix: MatrixAsker) -> None:
     """UDP is closed and opened on every path like TCP."""
     rules = [{"from": [pods(app="caller")]}]
@@ -44,6 +47,7 @@ def test_datagrams_on_every_path(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
+@pytest.mark.checks("cluster-ip")
 def test_egress_deny_by_service(policy: Policies, matrix: MatrixAsker) -> None:
     """Egress that allows only the server's pods closes every other Service too."""
     rules = [{"to": [pods(app="server")]}]
@@ -55,6 +59,7 @@ def test_egress_deny_by_service(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
+@pytest.mark.checks("placement", "capabilities")
 @pytest.mark.usefixtures("two_nodes")
 def test_same_node_and_other_node(
     policy: Policies, matrix: MatrixAsker, caller: Actor, server: Actor, peer: Actor, intruder: Actor
@@ -72,6 +77,7 @@ def test_same_node_and_other_node(
     """)
 
 
+@pytest.mark.checks("hairpin")
 def test_own_service(matrix: MatrixAsker) -> None:
     """A pod reaches itself through its own Service."""
     matrix.becomes("""

@@ -16,6 +16,7 @@ def opens(*ports: Object) -> Object:
     return network_policy("server-ports", selects=SERVER, types=["Ingress"], ingress=[{"ports": list(ports)}])
 
 
+@pytest.mark.checks("port-number", "port-name-ingress", "end-port", "protocol-only", "tcp-udp", "protocol-confusion")
 @pytest.mark.parametrize(
     ("port", "http", "metrics", "datagram"),
     [
@@ -42,6 +43,7 @@ def test_ingress_port(
     """)
 
 
+@pytest.mark.checks("port-number", "port-name-egress", "end-port", "tcp-udp", "protocol-confusion")
 @pytest.mark.parametrize(
     ("port", "http", "metrics", "datagram"),
     [
@@ -63,6 +65,7 @@ def test_egress_port(
     """)
 
 
+@pytest.mark.checks("port-number", "union")
 def test_two_ports_of_one_rule(policy: Policies, matrix: MatrixAsker) -> None:
     """The ports of one rule add up."""
     policy(opens(tcp(8080), udp(8080)))
@@ -73,6 +76,7 @@ def test_two_ports_of_one_rule(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
+@pytest.mark.checks("union")
 def test_peers_and_ports_of_one_rule(policy: Policies, matrix: MatrixAsker) -> None:
     """Within one rule a flow must match a peer and a port; across rules either rule will do."""
     rules = [
@@ -88,6 +92,7 @@ def test_peers_and_ports_of_one_rule(policy: Policies, matrix: MatrixAsker) -> N
     """)
 
 
+@pytest.mark.checks("port-name-ingress", "conflict")
 def test_scraper_still_reaches_metrics(policy: Policies, matrix: MatrixAsker) -> None:
     """Under a default deny, the monitoring of another namespace scrapes the metrics port and nothing else."""
     policy(network_policy("deny-ingress", types=["Ingress"]))
@@ -102,6 +107,7 @@ def test_scraper_still_reaches_metrics(policy: Policies, matrix: MatrixAsker) ->
     """)
 
 
+@pytest.mark.checks("port-name-differs", "port-name-ingress")
 def test_named_port_differs_per_pod(policy: Policies, matrix: MatrixAsker) -> None:
     """A port's name is resolved on each pod by itself: the same rule opens another number on another pod."""
     rules = [{"ports": [tcp("metrics")]}]
@@ -113,6 +119,7 @@ def test_named_port_differs_per_pod(policy: Policies, matrix: MatrixAsker) -> No
     """)
 
 
+@pytest.mark.checks("port-name-differs", "port-name-egress")
 def test_named_egress_port_differs_per_pod(policy: Policies, matrix: MatrixAsker) -> None:
     """A named egress port means, for each pod that is called, the number that this pod gives the name."""
     rules = [{"ports": [tcp("metrics")]}]

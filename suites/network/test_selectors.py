@@ -25,12 +25,14 @@ def admits(*peers: Object) -> Object:
     return network_policy("server-in", selects=SERVER, types=["Ingress"], ingress=[{"from": list(peers)}])
 
 
+@pytest.mark.checks("match-labels")
 def test_pod_selector_means_own_namespace(policy: Policies, matrix: MatrixAsker) -> None:
     """A podSelector alone means pods of the policy's namespace: an intruder with the same labels stays out."""
     policy(admits(pods(app="caller")))
     matrix.becomes(ONLY_CALLER)
 
 
+@pytest.mark.checks("namespace-selector")
 def test_namespace_selector_means_every_pod_there(policy: Policies, matrix: MatrixAsker) -> None:
     """A namespaceSelector alone lets every pod of such namespaces in, and none of the policy's own."""
     policy(admits(spaces(team="observability")))
@@ -43,6 +45,7 @@ def test_namespace_selector_means_every_pod_there(policy: Policies, matrix: Matr
     """)
 
 
+@pytest.mark.checks("namespace-selector")
 def test_namespace_by_name(policy: Policies, matrix: MatrixAsker, intruder: Actor) -> None:
     """Every namespace can be selected by its name label, which Kubernetes sets itself."""
     policy(admits({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": intruder.workload.namespace}}}))
@@ -54,6 +57,7 @@ def test_namespace_by_name(policy: Policies, matrix: MatrixAsker, intruder: Acto
     """)
 
 
+@pytest.mark.checks("and-or")
 def test_namespace_and_pod(policy: Policies, matrix: MatrixAsker) -> None:
     """Both selectors in one peer must both match."""
     policy(admits({**spaces(team="observability"), **pods(role="prometheus")}))
@@ -66,6 +70,7 @@ def test_namespace_and_pod(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
+@pytest.mark.checks("and-or")
 def test_namespace_or_pod(policy: Policies, matrix: MatrixAsker) -> None:
     """Two peers in a list: either may match."""
     policy(admits(spaces(team="observability"), pods(role="prometheus")))
@@ -78,6 +83,7 @@ def test_namespace_or_pod(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
+@pytest.mark.checks("match-labels")
 def test_empty_pod_selector(policy: Policies, matrix: MatrixAsker) -> None:
     """An empty podSelector means every pod of the policy's namespace."""
     policy(admits({"podSelector": {}}))
@@ -90,6 +96,7 @@ def test_empty_pod_selector(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
+@pytest.mark.checks("namespace-selector")
 def test_empty_namespace_selector(policy: Policies, matrix: MatrixAsker) -> None:
     """An empty namespaceSelector with a podSelector means such pods of every namespace."""
     policy(admits({"namespaceSelector": {}, **pods(app="caller")}))
@@ -102,6 +109,7 @@ def test_empty_namespace_selector(policy: Policies, matrix: MatrixAsker) -> None
     """)
 
 
+@pytest.mark.checks("match-in", "match-exists")
 @pytest.mark.parametrize(
     ("selector", "caller", "peer"),
     [
@@ -125,6 +133,7 @@ def test_match_expressions(policy: Policies, matrix: MatrixAsker, selector: Obje
     """)
 
 
+@pytest.mark.checks("match-in")
 def test_selected_by_expression(policy: Policies, matrix: MatrixAsker) -> None:
     """The pods that a policy closes can be selected by an expression too."""
     policy(network_policy("deny", selects=expression("app", "NotIn", "peer", "caller"), types=["Ingress"]))
@@ -135,6 +144,7 @@ def test_selected_by_expression(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
+@pytest.mark.checks("match-labels", "namespace-selector")
 def test_egress_to_selected_pods(policy: Policies, matrix: MatrixAsker) -> None:
     """Egress rules select whom a pod may call, in its own namespace and in another."""
     peers = [{"to": [pods(app="server"), {**spaces(team="observability"), **pods(app="prometheus")}]}]
@@ -146,6 +156,7 @@ def test_egress_to_selected_pods(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
+@pytest.mark.checks("union")
 def test_rules_add_up(policy: Policies, matrix: MatrixAsker) -> None:
     """Several rules of one policy allow the union of what each allows."""
     rules = [{"from": [pods(app="caller")]}, {"from": [spaces(team="observability")]}]
@@ -158,6 +169,7 @@ def test_rules_add_up(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
+@pytest.mark.checks("union", "conflict", "event-order")
 def test_policies_add_up(policy: Policies, matrix: MatrixAsker) -> None:
     """Several policies on one pod allow the union of what each allows, whatever their order."""
     policy(network_policy("a-caller", selects=SERVER, types=["Ingress"], ingress=[{"from": [pods(app="caller")]}]))
@@ -171,6 +183,7 @@ def test_policies_add_up(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
+@pytest.mark.checks("stack")
 def test_many_policies_add_up(policy: Policies, matrix: MatrixAsker) -> None:
     """Twelve policies on one pod still allow exactly their union."""
     for number in range(11):

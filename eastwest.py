@@ -194,7 +194,7 @@ def lab_up(
     detach: Annotated[bool, typer.Option(help="Return at once and leave the lab running.")] = False,
     write_kubeconfig: Annotated[str, typer.Option(metavar="FILE", help="Write a kubeconfig here.")] = "",
     nodes: Annotated[int, typer.Option(min=1, help="How many nodes.")] = 2,
-    ip_family: Annotated[str, typer.Option(help="ipv4.")] = "ipv4",
+    ip_family: Annotated[str, typer.Option(help="ipv4, ipv6 or dual.")] = "ipv4",
     mesh: Annotated[str, typer.Option(help="istio or none.")] = "none",
     mesh_revision: Annotated[list[str] | None, typer.Option(help="A control plane besides the default one.")] = None,
     mutant: Annotated[str, typer.Option(help="Break the data plane in this way.")] = "",

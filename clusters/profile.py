@@ -21,6 +21,7 @@ POD_IMAGE = "EASTWEST_POD_IMAGE"
 """Environment variable that goes before the profile's `pods.image` (a registry mirror, an air-gapped site)."""
 ProviderName = Literal["lab", "kind", "existing"]
 Deny = Literal["drop", "reject"]
+IpFamily = Literal["ipv4", "ipv6", "dual"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ class Profile:
     """One cluster's description. All durations are seconds.
 
     Attributes:
+        ip_family: Of the cluster that is made: `ipv4`, `ipv6` or `dual`; one that is there has what its pods have.
         mesh_revisions: Control planes that the lab's mesh has besides its default one.
         deny: How NetworkPolicy denies here: `drop` (silence) or `reject` (RST or ICMP).
         deny_timeout: Silence counts as a drop after this long.
@@ -67,6 +69,7 @@ class Profile:
     nodes: int = 2
     kubernetes: str = ""
     node_image: str = ""
+    ip_family: IpFamily = "ipv4"
     cni: str = ""
     mesh: str = "none"
     mesh_revisions: list[str] = field(default_factory=list)
@@ -125,7 +128,8 @@ def parse(data: object, *, source: str, name: str) -> Profile:
         raise UsageError(
             f"profile {source}: field 'provider' is missing; set it to one of {', '.join(get_args(ProviderName))}"
         )
-    for key, choices in (("provider", get_args(ProviderName)), ("deny", get_args(Deny))):
+    words = (("provider", get_args(ProviderName)), ("deny", get_args(Deny)), ("ip_family", get_args(IpFamily)))
+    for key, choices in words:
         if key in checked and checked[key] not in choices:
             raise UsageError(f"profile {source}: field '{key}' is {checked[key]!r}; use one of {', '.join(choices)}")
     if "deny_timeout" in checked:
@@ -148,6 +152,7 @@ _SHAPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "ProviderName": (str,),
     "Deny": (str,),
+    "IpFamily": (str,),
 }
 
 

@@ -446,12 +446,13 @@ class Resolver:
                     ndots = next((int(w[6:]) for w in words if w.startswith("ndots:") and w[6:].isdigit()), ndots)
         return servers[:3] or ["127.0.0.1"], search, ndots
 
-    async def lookup(self, name: str, pause: float, say: Callable[[str], None]) -> str:
+    async def lookup(self, name: str, pause: float, say: Callable[[str], None], family: int = 0) -> str:
         """The first address of the name, IPv4 before IPv6; asks until it is cancelled.
 
         Args:
             pause: Seconds until the next try.
             say: Told which server is asked for what.
+            family: 4 or 6, to ask for addresses of this family only.
 
         Raises:
             ProbeError: `dns-nxdomain`, `dns-nodata`, `dns-servfail`, `dns-refused`, `dns-unreachable`.
@@ -463,20 +464,20 @@ class Resolver:
             candidates = [name, *longer] if name.count(".") >= ndots else [*longer, name]
         worst = ""
         for candidate in candidates:
-            code, found = await self._ask(candidate.rstrip("."), servers, pause, say)
+            code, found = await self._ask(candidate.rstrip("."), servers, pause, say, family)
             if found:
                 return found[0]
             worst = code if worst in {"", "dns-nxdomain"} else worst
         raise ProbeError(worst)
 
     async def _ask(
-        self, name: str, servers: list[str], pause: float, say: Callable[[str], None]
+        self, name: str, servers: list[str], pause: float, say: Callable[[str], None], family: int
     ) -> tuple[str, list[str]]:
         failed: dict[str, str] = {}
         for server in itertools.cycle(servers):
             say(f"asked {server} for {name}")
             try:
-                answers = await within(self._exchange(name, server), pause)
+                answers = await within(self._exchange(name, server, family), pause)
             except OSError as error:
                 failed[server] = "dns-refused" if error.errno == errno.ECONNREFUSED else "dns-unreachable"
                 say(f"asked {server} for {name}: {error.strerror}")
@@ -491,22 +492,23 @@ class Resolver:
             return words.get(max(codes), "dns-servfail" if codes - {0} else "dns-nodata"), found
         raise ProbeError("dns-unreachable", "no name server is configured")
 
-    async def _exchange(self, name: str, server: str) -> list[tuple[int, list[str]]]:
-        """The answers for A and AAAA; A alone where it has an address."""
+    async def _exchange(self, name: str, server: str, family: int) -> list[tuple[int, list[str]]]:
+        """The answers for A and AAAA; A alone where it has an address, or where only one family is asked for."""
         loop = asyncio.get_running_loop()
         with probe_socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.connect((server, self._port))
             first = secrets.randbelow(1 << 16)
             second = first ^ 1  # never the same, or the empty answer for AAAA would pass for the one for A
-            sock.send(dns_question(first, name, 1))
-            sock.send(dns_question(second, name, 28))
+            kinds = {first: 1, second: 28} if not family else {first: 1} if family == 4 else {first: 28}
+            for number, kind in kinds.items():
+                sock.send(dns_question(number, name, kind))
             seen: dict[int, tuple[int, list[str]]] = {}
-            while not {first, second} <= set(seen) and not seen.get(first, (0, []))[1]:
+            while not set(kinds) <= set(seen) and not seen.get(first, (0, []))[1]:
                 data = await loop.sock_recv(sock, 4096)
                 with contextlib.suppress(ValueError):
                     number, code, found = dns_answer(data)
                     seen[number] = (code, found)
-            return [seen[number] for number in (first, second) if number in seen]
+            return [seen[number] for number in kinds if number in seen]
 
 
 class Line:
@@ -727,7 +729,7 @@ class Prober:
                     ipaddress.ip_address((address or host).partition("%")[0])
                     address = address or host
                 except ValueError:
-                    address = await self._timed(self._resolve(host, timeout / 3, seen), timeout, 0.0, seen) or ""
+                    address = await self._timed(self._resolve(ask, timeout / 3, seen), timeout, 0.0, seen) or ""
                 if not seen["error"]:
                     seen.update(sent_at=self._loop.time(), phase="connect", resolved=endpoint((address, ask["port"])))
                     work = (
@@ -774,11 +776,11 @@ class Prober:
             raise failure
         return None
 
-    async def _resolve(self, host: str, pause: float, seen: Message) -> str:
+    async def _resolve(self, ask: Message, pause: float, seen: Message) -> str:
         def say(what: str) -> None:
             seen["detail"] = what
 
-        return await self._resolver.lookup(host, pause, say)
+        return await self._resolver.lookup(str(ask["host"]), pause, say, int(ask.get("ip_family") or 0))
 
     async def _dial(self, ask: Message, address: str, seen: Message, opened: list[socket.socket]) -> socket.socket:
         """The first of at most two connections, the second begun when the first shows nothing for a while."""

@@ -113,6 +113,7 @@ class Flow:
             Empty when any may.
         path: How `host` was chosen, so that the same pair can be asked by several ways.
         url_path: Sent as it is, un-normalised.
+        ip_family: 4 or 6: a name is asked for its address of this family only; 0 takes what the resolver prefers.
         variant: The name of a header set or of credentials (`expired-token`): flows that differ only by those have
             different keys, the same in every run.
         tls: The caller's own TLS, for tcp and http; None speaks plaintext.
@@ -131,19 +132,22 @@ class Flow:
     headers: tuple[tuple[str, str], ...] = ()
     variant: str = ""
     tls: TlsOffer | None = None
+    ip_family: int = 0
 
     @property
     def key(self) -> str:
         """A readable id in sentence order, stable between runs: `caller-to-server-8080-tcp-pod-ip`."""
         asked = "" if self._plain else f"-{self.method}-{self.url_path}"
         named = f"-{self._named}" if self._named else ""
-        return f"{self.source}-to-{self.destination}-{self.port}-{self.protocol}-{self.path}{asked}{named}"
+        six = "-ipv6" if self.family == 6 else ""
+        return f"{self.source}-to-{self.destination}-{self.port}-{self.protocol}-{self.path}{six}{asked}{named}"
 
     def __str__(self) -> str:
         way = "" if self.path in {Path.POD_IP, Path.ADDRESS} else f" by {self.path}"
         asked = "" if self._plain else f" {self.method} {self.url_path}"
         named = f" [{self._named}]" if self._named else ""
-        return f"{self.source} → {self.destination}:{self.port}/{self.protocol}{way}{asked}{named}"
+        six = " over IPv6" if self.family == 6 else ""
+        return f"{self.source} → {self.destination}:{self.port}/{self.protocol}{way}{six}{asked}{named}"
 
     @property
     def _plain(self) -> bool:
@@ -165,11 +169,11 @@ class Flow:
 
     @property
     def family(self) -> int:
-        """4 or 6 where the host is an address, 0 where it is a name."""
+        """4 or 6, by the host where it is an address; 0 where it is a name that may have either."""
         try:
             return ipaddress.ip_address(self.host).version
         except ValueError:
-            return 0
+            return self.ip_family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,6 +91,7 @@ def probes(flows: Sequence[Flow], nonces: Sequence[str], timeout: float, which: 
             pod=flows[place].pod,
             source=flows[place].source,
             tls=flows[place].tls,
+            ip_family=flows[place].ip_family,
         )
         for place in which
     ]

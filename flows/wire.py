@@ -27,6 +27,7 @@ class Probe:
         id: Place in the batch.
         timeout: Seconds of silence that count; once for the name, once for connection and answer.
         pod: The pod that must answer, or empty.
+        ip_family: As a `Flow` has it.
     """
 
     id: int
@@ -41,6 +42,7 @@ class Probe:
     pod: str = ""
     source: str = ""
     tls: TlsOffer | None = None
+    ip_family: int = 0
 
     def message(self) -> dict[str, Any]:
         """The probe as it is sent: the one place where the key of its offer is told."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from clusters.lab import addresses, system
+from clusters.lab.addresses import AddressPlan
 
 BRIDGE: Final = "fabric"
 """The bridge, in the namespace of the control plane."""
@@ -46,7 +47,7 @@ def sysctl(name: str, value: str) -> None:
         raise system.KernelError(f"sysctl {name}={value}: {error.strerror}") from None
 
 
-def build(nodes: int) -> list[int]:
+def build(nodes: int, plan: AddressPlan) -> list[int]:
     """Make the fabric around the current network namespace; a file descriptor of each node's namespace, in order."""
     for name, value in _ROUTER.items():
         sysctl(name, value)
@@ -55,7 +56,7 @@ def build(nodes: int) -> list[int]:
     namespaces = [system.new_network_namespace() for _ in range(nodes)]
     plain = "stp_state 0 forward_delay 0 mcast_snooping 0"
     lines = ["link set lo up", f"link add {BRIDGE} type bridge {plain}"]
-    lines += [f"addr add {each}/{_bits(each)} dev {BRIDGE}" for each in addresses.CONTROL_PLANE]
+    lines += [_addr(each, plan, BRIDGE) for each in plan.control_plane]
     lines.append(f"link set {BRIDGE} up")
     for index, namespace in enumerate(namespaces):
         name = addresses.node_name(index)
@@ -64,10 +65,10 @@ def build(nodes: int) -> list[int]:
             f"link add {name} type veth {peer}",
             f"link set {name} master {BRIDGE} up",
         ]
-    lines += [route for index in range(nodes) for route in _routes(index)]
+    lines += [route for index in range(nodes) for route in _routes(index, plan)]
     system.ip(lines)
     for index, namespace in enumerate(namespaces):
-        system.ip(_node(index, nodes), netns=namespace)
+        system.ip(_node(index, nodes, plan), netns=namespace)
     return namespaces
 
 
@@ -78,19 +79,20 @@ def become_node(namespace: int) -> None:
         sysctl(name, value)
 
 
-def _bits(address: str) -> str:
-    """The prefix length of the fabric in the address's own family."""
-    colons = ":" in address
-    return next(each.partition("/")[2] for each in addresses.FABRIC if (":" in each) == colons)
+def _addr(address: str, plan: AddressPlan, link: str) -> str:
+    """The line that gives a link an address of the fabric, to be used at once: nobody else can have it."""
+    version = addresses.version(address)
+    bits = plan.fabric[plan.families.index(version)].partition("/")[2]
+    return f"addr add {address}/{bits} dev {link}{' nodad' if version == 6 else ''}"
 
 
-def _routes(index: int) -> list[str]:
+def _routes(index: int, plan: AddressPlan) -> list[str]:
     """Routes of anyone on the fabric to the pods of a node, through that node."""
-    pairs = zip(addresses.pod_cidrs(index), addresses.node_addresses(index), strict=True)
+    pairs = zip(plan.pod_cidrs(index), plan.node_addresses(index), strict=True)
     return [f"route add {cidr} via {node}" for cidr, node in pairs]
 
 
-def _node(index: int, nodes: int) -> list[str]:
-    lines = [f"addr add {each}/{_bits(each)} dev {NODE_LINK}" for each in addresses.node_addresses(index)]
+def _node(index: int, nodes: int, plan: AddressPlan) -> list[str]:
+    lines = [_addr(each, plan, NODE_LINK) for each in plan.node_addresses(index)]
     lines.append(f"link set {NODE_LINK} up")
-    return lines + [route for other in range(nodes) if other != index for route in _routes(other)]
+    return lines + [route for other in range(nodes) if other != index for route in _routes(other, plan)]

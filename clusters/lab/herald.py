@@ -96,7 +96,7 @@ async def run(client: Client, options: LabOptions, ready: Callable[[dict[str, st
             "cni": "lab",
             "nodes": str(options.nodes),
             "mutant": options.mutant,
-            "addresses": "ipv4",
+            "addresses": options.ip_family,
         }
     )
 

@@ -101,9 +101,9 @@ class Init:
         self.logs = Path(options.state) / "logs"
         self.logs.mkdir(parents=True)
         self._mark("mounts")
-        namespaces = fabric.build(options.nodes)
+        namespaces = fabric.build(options.nodes, options.plan)
         self._mark("fabric")
-        sockets = [self.listener, *(_listen(address) for address in addresses.CONTROL_PLANE)]
+        sockets = [self.listener, *(_listen(address) for address in options.plan.control_plane)]
         importlib.import_module(_CLIENT)
         self._mark("client")
         authority = self._authority()
@@ -153,7 +153,8 @@ class Init:
     async def _as_client(self, body: Callable[[Client], Body], authority: pki.Authority) -> None:
         from clusters.lab.client import Client
 
-        url = f"https://{addresses.CONTROL_PLANE[0]}:{addresses.API_PORT}"
+        host = self.settings.options.plan.control_plane[0]
+        url = f"https://{f'[{host}]' if ':' in host else host}:{addresses.API_PORT}"
         async with Client(url, authority.node_token, pki.client_tls(authority.ca_pem)) as client:
             await body(client)
 

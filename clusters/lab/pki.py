@@ -89,7 +89,8 @@ def make_authority(extra_sans: Iterable[str] = ()) -> Authority:
     )
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
-    places = ["127.0.0.1", "::1", *SERVER_NAMES, *addresses.CONTROL_PLANE, *addresses.API_SERVICE, *extra_sans]
+    plan = addresses.EVERY
+    places = ["127.0.0.1", "::1", *SERVER_NAMES, *plan.control_plane, *plan.api_service, *extra_sans]
     certificate = (
         _certificate(name, ca_name, key.public_key())
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

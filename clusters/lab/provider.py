@@ -37,6 +37,7 @@ class LabProvider:
         record.clear_stale()
         wanted = lab_options(
             nodes=self._options.nodes or self._profile.nodes,
+            ip_family=self._profile.ip_family,
             mutant=self._options.mutant,
             images=(*self._profile.images, *self._options.images),
             mesh=self._profile.mesh,

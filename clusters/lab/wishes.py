@@ -42,8 +42,6 @@ def lab_options(
     """
     _choice("--ip-family", ip_family, IP_FAMILIES)
     _choice("--mesh", mesh, MESHES)
-    if ip_family != "ipv4":
-        raise UsageError(f"--ip-family {ip_family}: the lab does ipv4 only so far; leave the option out")
     if mesh == "linkerd":
         raise UsageError(f"--mesh {mesh}: the lab does istio only so far; use --mesh istio, or leave the option out")
     if not 1 <= nodes <= MOST_NODES:
@@ -53,13 +51,22 @@ def lab_options(
 
         if mutants.get(mutant).mesh:
             mesh = "istio"
+    if mesh != "none" and ip_family != "ipv4":
+        raise UsageError(f"--ip-family {ip_family}: the lab's mesh does ipv4 only; use --mesh none")
     revisions = tuple(dict.fromkeys(mesh_revisions))
     for each in revisions:
         if mesh == "none":
             raise UsageError(f"--mesh-revision {each}: there is no mesh; use --mesh istio too")
         if not _REVISION.match(each) or each == "default":
             raise UsageError(f"--mesh-revision {each}: use lower-case letters, digits and '-', and not 'default'")
-    return LabOptions(nodes=nodes, mesh=mesh, mesh_revisions=revisions, mutant=mutant, images=parse_images(images))
+    return LabOptions(
+        nodes=nodes,
+        ip_family=ip_family,
+        mesh=mesh,
+        mesh_revisions=revisions,
+        mutant=mutant,
+        images=parse_images(images),
+    )
 
 
 def parse_images(pairs: Iterable[str]) -> dict[str, str]:

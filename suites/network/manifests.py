@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Iterable
 from typing import Any
 
 Object = dict[str, Any]
@@ -75,3 +77,18 @@ def tcp(port: int | str, **more: int) -> Object:
 def udp(port: int | str) -> Object:
     """A UDP port by number or name."""
     return {"protocol": "UDP", "port": port}
+
+
+def blocks(addresses: Iterable[str]) -> list[Object]:
+    """Peers: each of these addresses alone, of whatever family."""
+    return [block(str(ipaddress.ip_network(address))) for address in addresses]
+
+
+def everywhere(excepted: Iterable[str]) -> list[Object]:
+    """Peers: every address of the families of those excepted, without these."""
+    holes = [ipaddress.ip_network(address) for address in excepted]
+    return [
+        block(whole, *(str(hole) for hole in holes if hole.version == version))
+        for version, whole in ((4, "0.0.0.0/0"), (6, "::/0"))
+        if any(hole.version == version for hole in holes)
+    ]

@@ -7,17 +7,16 @@ import pytest
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
-from suites.network.manifests import block, labelled, network_policy, pods
+from suites.network.manifests import blocks, everywhere, labelled, network_policy, pods
 
 SERVER = labelled(app="server")
 CALLER = labelled(app="caller")
-EVERYWHERE = "0.0.0.0/0"
 
 
 @pytest.mark.checks("block-ingress")
 def test_ingress_from_one_address(policy: Policies, matrix: MatrixAsker, caller: Actor) -> None:
     """An ipBlock of one address lets only its holder in."""
-    rules = [{"from": [block(f"{caller.address}/32")]}]
+    rules = [{"from": blocks(caller.addresses)}]
     policy(network_policy("from-address", selects=SERVER, types=["Ingress"], ingress=rules))
     matrix.becomes("""
                 server:8080  server:8080/udp  peer:8080
@@ -30,7 +29,7 @@ def test_ingress_from_one_address(policy: Policies, matrix: MatrixAsker, caller:
 @pytest.mark.checks("block-ingress", "block-except")
 def test_ingress_except(policy: Policies, matrix: MatrixAsker, intruder: Actor) -> None:
     """An address in `except` stays out of the range around it."""
-    rules = [{"from": [block(EVERYWHERE, f"{intruder.address}/32")]}]
+    rules = [{"from": everywhere(intruder.addresses)}]
     policy(network_policy("except-intruder", selects=SERVER, types=["Ingress"], ingress=rules))
     matrix.becomes("""
                 server:8080  server:8080/udp
@@ -43,8 +42,7 @@ def test_ingress_except(policy: Policies, matrix: MatrixAsker, intruder: Actor) 
 @pytest.mark.checks("block-except")
 def test_excepted_but_selected(policy: Policies, matrix: MatrixAsker, caller: Actor, intruder: Actor) -> None:
     """`except` takes away from its own block only: a selector beside it lets the excepted pod in."""
-    excepted = block(EVERYWHERE, f"{caller.address}/32", f"{intruder.address}/32")
-    rules = [{"from": [excepted, pods(app="caller")]}]
+    rules = [{"from": [*everywhere(caller.addresses + intruder.addresses), pods(app="caller")]}]
     policy(network_policy("overlap", selects=SERVER, types=["Ingress"], ingress=rules))
     matrix.becomes("""
                 server:8080
@@ -57,7 +55,7 @@ def test_excepted_but_selected(policy: Policies, matrix: MatrixAsker, caller: Ac
 @pytest.mark.checks("block-egress")
 def test_egress_to_one_address(policy: Policies, matrix: MatrixAsker, server: Actor) -> None:
     """An egress ipBlock of one address lets a pod call its holder and nobody else."""
-    rules = [{"to": [block(f"{server.address}/32")]}]
+    rules = [{"to": blocks(server.addresses)}]
     policy(network_policy("to-address", selects=CALLER, types=["Egress"], egress=rules))
     matrix.becomes("""
                 server:8080  server:8080/udp  peer:8080  scraper:8080
@@ -69,7 +67,7 @@ def test_egress_to_one_address(policy: Policies, matrix: MatrixAsker, server: Ac
 @pytest.mark.checks("block-egress", "block-except")
 def test_egress_except(policy: Policies, matrix: MatrixAsker, scraper: Actor) -> None:
     """An address in an egress rule's `except` cannot be called, everything around it can."""
-    rules = [{"to": [block(EVERYWHERE, f"{scraper.address}/32")]}]
+    rules = [{"to": everywhere(scraper.addresses)}]
     policy(network_policy("except-scraper", selects=CALLER, types=["Egress"], egress=rules))
     matrix.becomes("""
                 server:8080  intruder:8080  scraper:8080  scraper:8080/udp
@@ -81,7 +79,7 @@ def test_egress_except(policy: Policies, matrix: MatrixAsker, scraper: Actor) ->
 @pytest.mark.checks("block-node", "block-egress")
 def test_egress_by_service_is_judged_by_pod(policy: Policies, matrix: MatrixAsker, server: Actor) -> None:
     """A call by Service IP is judged by the pod behind it: allowing the pod's address opens the Service."""
-    rules = [{"to": [block(f"{server.address}/32")]}]
+    rules = [{"to": blocks(server.addresses)}]
     policy(network_policy("to-address", selects=CALLER, types=["Egress"], egress=rules))
     matrix.becomes("""
                 server:8080@service-ip  server:8080/udp@service-ip  peer:8080@service-ip

@@ -9,7 +9,7 @@ from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
 from fixtures.world import World
 from flows.model import Kind, exactly
-from suites.network.manifests import DNS, block, labelled, network_policy, pods, tcp
+from suites.network.manifests import DNS, blocks, labelled, network_policy, pods, tcp
 
 WEIGHT = 2.5
 
@@ -76,7 +76,7 @@ def test_kubernetes_api_closed(policy: Policies, matrix: MatrixAsker) -> None:
 @pytest.mark.checks("block-node", "block-egress")
 def test_kubernetes_api_still_reached(policy: Policies, matrix: MatrixAsker, world: World) -> None:
     """A pod that may call only the API server's endpoints reaches the Kubernetes API, and nothing else."""
-    rules = [{"to": [block(f"{address}/32")], "ports": [tcp(port)]} for address, port in world.api_endpoints()]
+    rules = [{"to": blocks([address]), "ports": [tcp(port)]} for address, port in world.api_endpoints()]
     policy(network_policy("api-only", selects=CALLER, types=["Egress"], egress=rules))
     matrix.becomes("""
                 kubernetes:443@service-ip  server:8080  scraper:8080

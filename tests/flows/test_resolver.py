@@ -73,12 +73,12 @@ def zone(known: Zone, asked: list[str]) -> Callable[[bytes], list[bytes]]:
 CONFIGURATION = "nameserver 127.0.0.1\nsearch demo.svc.cluster.local svc.cluster.local\noptions ndots:5 edns0\n"
 
 
-def look_up(name: str, port: int, path: Path, pause: float = 5.0) -> tuple[str, list[str]]:
+def look_up(name: str, port: int, path: Path, pause: float = 5.0, family: int = 0) -> tuple[str, list[str]]:
     said: list[str] = []
     path.write_text(CONFIGURATION, encoding="utf-8")
 
     async def run() -> str | None:
-        return await within(Resolver(str(path), port).lookup(name, pause, said.append), 10)
+        return await within(Resolver(str(path), port).lookup(name, pause, said.append, family), 10)
 
     return asyncio.run(run()) or "", said
 
@@ -117,6 +117,20 @@ def test_names_become_addresses(tmp_path: Path, name: str, known: Zone, address:
     assert found == address
     assert list(dict.fromkeys(seen)) == asked
     assert said[-1] == f"asked 127.0.0.1 for {asked[-1]}"
+
+
+@pytest.mark.parametrize(("family", "address"), [(4, "10.0.0.4"), (6, "fd00::1")])
+def test_one_family_alone_is_asked_for(tmp_path: Path, family: int, address: str) -> None:
+    asked: list[int] = []
+    known: Zone = {("both", AAAA): (0, ["fd00::1"]), ("both", A): (0, ["10.0.0.4"])}
+
+    def answer(query: bytes) -> list[bytes]:
+        asked.append(name_of(query)[1])
+        return zone(known, [])(query)
+
+    with name_server(answer) as port:
+        assert look_up("both.", port, tmp_path / "resolv.conf", family=family)[0] == address
+    assert asked == [A if family == 4 else AAAA]
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,9 @@ def test_record_of_a_killed_lab_is_cleared_by_status(
 @pytest.mark.parametrize(
     ("wishes", "message"),
     [
-        pytest.param({"ip_family": "dual"}, "--ip-family dual: the lab does ipv4 only", id="dual-stack"),
+        pytest.param(
+            {"ip_family": "dual", "mesh": "istio"}, "--ip-family dual: the lab's mesh does ipv4 only", id="mesh-of-dual"
+        ),
         pytest.param({"ip_family": "ipx"}, "--ip-family ipx: unknown; use one of ipv4", id="unknown-family"),
         pytest.param({"mesh": "linkerd"}, "--mesh linkerd: the lab does istio only so far", id="mesh"),
         pytest.param(

@@ -35,10 +35,6 @@ def _keys_outside(*allowed: str) -> Callable[[object], bool]:
     return lambda value: isinstance(value, dict) and any(key not in allowed for key in value)
 
 
-def _ipv6(value: object) -> bool:
-    return isinstance(value, str) and ":" in value
-
-
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """One thing that the lab does not do.
@@ -138,15 +134,12 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("Service", "spec.loadBalancerClass", "load balancers"),
     Refusal("Service", "spec.loadBalancerSourceRanges", "load balancers"),
     Refusal("Service", "spec.healthCheckNodePort", "node ports"),
-    Refusal("Service", "spec.ipFamilyPolicy", "dual-stack Services", _is("RequireDualStack")),
     Refusal("Service", "spec.ports[*].nodePort", "node ports"),
     Refusal("Service", "spec.ports[*].protocol", "SCTP", _is("SCTP")),
     Refusal("NetworkPolicy", "spec.ingress[*].ports[*].protocol", "SCTP", _is("SCTP")),
     Refusal("NetworkPolicy", "spec.egress[*].ports[*].protocol", "SCTP", _is("SCTP")),
-    Refusal("NetworkPolicy", "spec.ingress[*].from[*].ipBlock.cidr", "IPv6: this lab is IPv4 only", _ipv6),
-    Refusal("NetworkPolicy", "spec.egress[*].to[*].ipBlock.cidr", "IPv6: this lab is IPv4 only", _ipv6),
     Refusal("Node", "spec.configSource", "dynamic kubelet configuration"),
-    Refusal("EndpointSlice", "addressType", "other addresses than IPv4", _other_than("IPv4")),
+    Refusal("EndpointSlice", "addressType", "endpoints by name", _is("FQDN")),
 )
 """Every field that is refused, in the order in which messages name them."""
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from clusters.lab.addresses import AddressPlan
 from clusters.lab.api import addressing, admission, defaults, deletion, patch, podsecurity, resources, validation
 from clusters.lab.api.resources import ResourceType
 from clusters.lab.api.schema import Decoder
@@ -63,14 +64,15 @@ class Operations:
     """The verbs, over one store.
 
     Args:
+        plan: Which addresses Services are given.
         mesh: The lab's mesh; with one, new pods pass its injection.
         mutant: The lab's, which may be one of injection.
     """
 
-    def __init__(self, store: Store, *, mesh: str = "none", mutant: str = "") -> None:
+    def __init__(self, store: Store, plan: AddressPlan, *, mesh: str = "none", mutant: str = "") -> None:
         self.store = store
         self._meshed, self._mutant = mesh != "none", mutant
-        self._addresses = addressing.Addresses(store)
+        self._addresses = addressing.Addresses(store, plan)
 
     # Reading ---------------------------------------------------------------------------------------------------------
 

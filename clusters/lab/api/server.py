@@ -37,8 +37,8 @@ async def serve(
         keep: How many changes the log keeps for watchers that come back.
     """
     store = Store(_database(options), keep=keep)
-    operations = Operations(store, mesh=options.mesh, mutant=options.mutant)
-    bootstrap(operations)
+    operations = Operations(store, options.plan, mesh=options.mesh, mutant=options.mutant)
+    bootstrap(operations, options.plan)
     rest = Rest(operations, authority, catalogue(options.mesh))
     server = web.Server(rest.handle, request_factory=_request, access_log=None, keepalive_timeout=3600)
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_GOODBYE)

@@ -30,7 +30,7 @@ async def run(client: Client, options: LabOptions, *, ca_pem: str) -> None:
     """
     hub = Hub(client)
     controllers = (
-        Bootstrap(hub),
+        Bootstrap(hub, options.plan),
         Accounts(hub, ca_pem),
         Scheduler(hub),
         Endpoints(hub),

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from clusters.lab import addresses
+from clusters.lab.addresses import AddressPlan
 from clusters.lab.client import (
     ENDPOINT_SLICES,
     NAMESPACES,
@@ -38,24 +39,23 @@ def _object(resource: Resource, name: str, namespace: str = "", **rest: Any) -> 
     return {"apiVersion": version, "kind": resource.kind, "metadata": meta, **rest}
 
 
-def _families(where: list[str]) -> list[str]:
-    return ["IPv6" if ":" in each else "IPv4" for each in where]
+def _family(address: str) -> str:
+    return f"IPv{addresses.version(address)}"
 
 
-def _service(name: str, namespace: str, ips: list[str], labels: dict[str, str], spec: Object) -> Object:
-    policy = "SingleStack" if len(ips) == 1 else "RequireDualStack"
-    cluster = {"clusterIP": ips[0], "clusterIPs": ips, "ipFamilies": _families(ips), "ipFamilyPolicy": policy}
+def _service(name: str, namespace: str, address: str, labels: dict[str, str], spec: Object) -> Object:
+    """A Service of the primary family alone, as these two are in a real cluster."""
+    cluster = {"clusterIP": address, "clusterIPs": [address], "ipFamilies": [_family(address)]}
     return _object(SERVICES, name, namespace, labels=labels, spec={"type": "ClusterIP", **cluster, **spec})
 
 
 def _api_slice(ip: str) -> Object:
-    family = _families([ip])[0]
     return _object(
         ENDPOINT_SLICES,
-        "kubernetes" if family == "IPv4" else "kubernetes-v6",
+        "kubernetes",
         "default",
         labels={"kubernetes.io/service-name": "kubernetes"},
-        addressType=family,
+        addressType=_family(ip),
         endpoints=[{"addresses": [ip], "conditions": {"ready": True, "serving": True, "terminating": False}}],
         ports=[{"name": "https", "port": addresses.API_PORT, "protocol": "TCP"}],
     )
@@ -84,14 +84,14 @@ def _dns_pod() -> Object:
     return _object(PODS, DNS_POD, _SYSTEM, labels=_DNS_LABELS, spec=spec)
 
 
-def objects() -> list[tuple[Resource, Object]]:
+def objects(plan: AddressPlan) -> list[tuple[Resource, Object]]:
     """Everything that must exist, in an order in which each thing finds what it needs."""
     spaces = ["default", _SYSTEM, "kube-public", "kube-node-lease"]
     found = [(NAMESPACES, _object(NAMESPACES, name)) for name in spaces]
     https = {"name": "https", "port": 443, "targetPort": addresses.API_PORT, "protocol": "TCP"}
     api_labels = {"component": "apiserver", "provider": "kubernetes"}
-    found.append((SERVICES, _service("kubernetes", "default", addresses.API_SERVICE, api_labels, {"ports": [https]})))
-    found += [(ENDPOINT_SLICES, _api_slice(ip)) for ip in addresses.CONTROL_PLANE]
+    found.append((SERVICES, _service("kubernetes", "default", plan.api_service[0], api_labels, {"ports": [https]})))
+    found.append((ENDPOINT_SLICES, _api_slice(plan.control_plane[0])))
     dns_ports = [
         {"name": "dns", "port": 53, "targetPort": 53, "protocol": "UDP"},
         {"name": "dns-tcp", "port": 53, "targetPort": 53, "protocol": "TCP"},
@@ -100,7 +100,7 @@ def objects() -> list[tuple[Resource, Object]]:
     dns_spec = {"selector": _DNS_LABELS, "ports": dns_ports}
     found += [
         (SERVICE_ACCOUNTS, _object(SERVICE_ACCOUNTS, "coredns", _SYSTEM)),
-        (SERVICES, _service("kube-dns", _SYSTEM, addresses.DNS_SERVICE, dns_labels, dns_spec)),
+        (SERVICES, _service("kube-dns", _SYSTEM, plan.dns_service[0], dns_labels, dns_spec)),
         (PODS, _dns_pod()),
     ]
     return found
@@ -109,11 +109,11 @@ def objects() -> list[tuple[Resource, Object]]:
 class Bootstrap:
     """Keeps `objects` in existence."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, plan: AddressPlan) -> None:
         self._hub = hub
         self._worker = Worker("bootstrap", self._reconcile)
         self._wanted: dict[Key, tuple[Resource, Object]] = {}
-        for resource, body in objects():
+        for resource, body in objects(plan):
             name = body["metadata"]["name"]
             self._wanted[(resource.plural, f"{body['metadata'].get('namespace', '')}/{name}")] = resource, body
         for resource in (NAMESPACES, SERVICES, ENDPOINT_SLICES, SERVICE_ACCOUNTS, PODS):

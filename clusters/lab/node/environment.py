@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from clusters.lab import addresses
 from clusters.lab.client import Object
 
 Sources = Mapping[tuple[str, str], Object | None]
@@ -76,9 +75,8 @@ def field_value(pod: Object, path: str, *, pod_addresses: list[str], node_addres
     return values[path]
 
 
-def cluster_variables() -> dict[str, str]:
-    """The variables of the Service `default/kubernetes`, which every container gets."""
-    host = addresses.API_SERVICE[0]
+def cluster_variables(host: str) -> dict[str, str]:
+    """The variables of the Service `default/kubernetes` at this address, which every container gets."""
     bracketed = f"[{host}]" if ":" in host else host
     url = f"tcp://{bracketed}:443"
     return {
@@ -101,13 +99,14 @@ def environment(
     *,
     pod_addresses: list[str],
     node_addresses: list[str],
+    api_service: str,
 ) -> dict[str, str]:
     """All variables of a container: the image's, then the cluster's, `envFrom`, and `env` in order.
 
     Raises:
         ConfigError: A reference that is not optional has no object or key, or the lab does not offer it.
     """
-    result = {**base, **cluster_variables()}
+    result = {**base, **cluster_variables(api_service)}
     for each in container.get("envFrom") or []:
         for name, value in _from_source(each, sources).items():
             variable = each.get("prefix", "") + name

@@ -61,13 +61,13 @@ class Kubelet:
 
     def __init__(self, client: Client, index: int, options: LabOptions, make_dataplane: DataplaneMaker) -> None:
         name = addresses.node_name(index)
-        self._client, self._cidrs = client, addresses.pod_cidrs(index)
+        self._client, self._cidrs = client, options.plan.pod_cidrs(index)
         self._workers: dict[str, PodWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._node = Node(
             name=name,
-            addresses=addresses.node_addresses(index),
+            addresses=options.plan.node_addresses(index),
             client=client,
             options=options,
             recorder=Recorder(client, name),

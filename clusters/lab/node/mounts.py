@@ -29,7 +29,7 @@ def hostname(pod: Object) -> str:
     return str(spec.get("hostname") or pod["metadata"]["name"])[:63].rstrip("-.")
 
 
-def resolv_conf(pod: Object) -> str:
+def resolv_conf(pod: Object, dns_service: str) -> str:
     """The resolver's settings by `dnsPolicy` and `dnsConfig`.
 
     `Default` means the node's own resolver in Kubernetes; a lab's node has none, as it has no way out.
@@ -43,7 +43,7 @@ def resolv_conf(pod: Object) -> str:
     options: dict[str, str | None] = {}
     if policy in {"ClusterFirst", "ClusterFirstWithHostNet"}:
         domain = addresses.CLUSTER_DOMAIN
-        servers = list(addresses.DNS_SERVICE)
+        servers = [dns_service]
         search = [f"{pod['metadata']['namespace']}.svc.{domain}", f"svc.{domain}", domain]
         options = {"ndots": "5"}
     config = spec.get("dnsConfig") or {}
@@ -74,10 +74,10 @@ def hosts_file(pod: Object, pod_addresses: list[str]) -> str:
     return text
 
 
-def write_pod_files(pod: Object, folder: Path, pod_addresses: list[str]) -> None:
+def write_pod_files(pod: Object, folder: Path, pod_addresses: list[str], dns_service: str) -> None:
     """Write the files that all containers of a pod share."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "resolv.conf").write_text(resolv_conf(pod), encoding="utf-8")
+    (folder / "resolv.conf").write_text(resolv_conf(pod, dns_service), encoding="utf-8")
     (folder / "hosts").write_text(hosts_file(pod, pod_addresses), encoding="utf-8")
     (folder / "hostname").write_text(hostname(pod) + "\n", encoding="utf-8")
 

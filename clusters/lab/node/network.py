@@ -139,11 +139,7 @@ def _bits(address: str) -> int:
 
 def _gateway(address: str) -> str:
     """The next hop of the address's own family."""
-    version = ipaddress.ip_address(address).version
-    for gateway in addresses.GATEWAY:
-        if ipaddress.ip_address(gateway).version == version:
-            return gateway
-    raise system.KernelError(f"the lab's address plan has no gateway for {address} (addresses.GATEWAY)")
+    return addresses.GATEWAY[addresses.version(address)]
 
 
 def _inside(name: str, mac: str, pod_addresses: Sequence[str], node_namespace: str) -> list[str]:
@@ -156,10 +152,11 @@ def _inside(name: str, mac: str, pod_addresses: Sequence[str], node_namespace: s
         "link set eth0 up",
     ]
     for address in pod_addresses:
-        gateway = _gateway(address)
+        gateway, six = _gateway(address), addresses.version(address) == 6
         lines += [
-            f"addr add {address}/{_bits(address)} dev eth0",
-            f"route add {gateway} dev eth0 scope link",
+            # Nobody else can have it, so nothing waits until that is found out.
+            f"addr add {address}/{_bits(address)} dev eth0{' nodad' if six else ''}",
+            f"route add {gateway} dev eth0{'' if six else ' scope link'}",
             # The neighbour is known for good: no ARP, so no first packet waits for it.
             f"neigh add {gateway} lladdr {_HOST_MAC} dev eth0 nud permanent",
             f"route add default via {gateway} dev eth0 onlink",

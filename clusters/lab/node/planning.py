@@ -36,7 +36,15 @@ async def compute(context: PodContext, spec: Object, name: str, image: images.Im
     if home:
         base.setdefault("HOME", home)
     node_addresses = context.node.addresses
-    variables = environment(pod, spec, base, sources, pod_addresses=context.addresses, node_addresses=node_addresses)
+    variables = environment(
+        pod,
+        spec,
+        base,
+        sources,
+        pod_addresses=context.addresses,
+        node_addresses=node_addresses,
+        api_service=context.node.options.plan.api_service[0],
+    )
     command = [expand(str(each), variables) for each in spec.get("command") or []]
     args = [expand(str(each), variables) for each in spec.get("args") or []]
     if not command:

@@ -169,7 +169,8 @@ class PodWorker:
 
     async def _set_up(self) -> None:
         context, node = self.context, self._node
-        mounts.write_pod_files(context.pod, context.folder, context.addresses)
+        dns = context.node.options.plan.dns_service[0]
+        mounts.write_pod_files(context.pod, context.folder, context.addresses, dns)
         namespace = context.pod["metadata"]["namespace"]
 
         async def fetch(kind: str, name: str) -> Object | None:

@@ -12,8 +12,8 @@ import logging
 import time
 from typing import Final
 
-from clusters.lab import addresses as plan
 from clusters.lab import mutants, system
+from clusters.lab.addresses import AddressPlan
 from clusters.lab.client import (
     ENDPOINT_SLICES,
     NAMESPACES,
@@ -53,6 +53,7 @@ class Dataplane:
 
     def __init__(self, client: Client, node_name: str, options: LabOptions) -> None:
         self._mutant = mutants.get(options.mutant) if options.mutant else None
+        self._plan = options.plan
         self._world = World(node=node_name, now=time.monotonic, wake=self._wake_after)
         self._dirty = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -70,7 +71,7 @@ class Dataplane:
             TimeoutError: The API server gave no list within the deadline.
             KernelError: The kernel refused; with nft's own words.
         """
-        system.ip([f"route replace {each} via {plan.CONTROL_PLANE[0]}" for each in plan.SERVICES])
+        system.ip(service_routes(self._plan))
         self._tasks = [
             asyncio.create_task(informer.run(), name=f"informer-{resource.plural}")
             for resource, informer in self._informers.items()
@@ -215,3 +216,9 @@ class Dataplane:
 def compile_ruleset(known: Snapshot) -> Ruleset:
     """Everything that should be in force on the node of the snapshot's attachments."""
     return merged((compile_policies(known), compile_services(known)))
+
+
+def service_routes(plan: AddressPlan) -> list[str]:
+    """Lines of `ip`: whatever goes to a Service leaves a node's own processes by a route, and is translated on it."""
+    pairs = zip(plan.services, plan.control_plane, strict=True)
+    return [f"route replace {services} via {gateway}" for services, gateway in pairs]

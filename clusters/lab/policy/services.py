@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from clusters.lab import addresses as plan
+from clusters.lab.addresses import EVERY
 from clusters.lab.policy.ruleset import ADDRESS, FAMILIES, IP, Chain, NamedSet, Ruleset, digest, family, of_family
 from clusters.lab.policy.snapshot import Snapshot
 
@@ -54,7 +54,7 @@ def _translate(version: int, protocol: str, backends: list[tuple[str, int]]) -> 
 def _base() -> dict[str, Chain]:
     translate = tuple(f"{IP[each]} daddr . meta l4proto . th dport vmap @services{each}" for each in FAMILIES)
     refuse = tuple(f"{IP[each]} daddr @cluster-ips{each} {REJECT}" for each in FAMILIES)
-    nowhere = tuple(f"{IP[ipaddress.ip_network(each).version]} daddr {each} drop" for each in plan.SERVICES)
+    nowhere = tuple(f"{IP[ipaddress.ip_network(each).version]} daddr {each} drop" for each in EVERY.services)
     return {
         "nat-prerouting": Chain(hook="type nat hook prerouting priority -100", rules=translate),
         "nat-output": Chain(hook="type nat hook output priority -100", rules=translate),

@@ -95,11 +95,6 @@ def test_wrong_type_is_named(namespace: Namespace) -> None:
             "spec.ingress[0].ports[0].protocol: Forbidden: the lab does not do SCTP",
             id="lab-sctp",
         ),
-        pytest.param(
-            {"egress": [{"to": [{"ipBlock": {"cidr": "fd00::/8"}}]}]},
-            "spec.egress[0].to[0].ipBlock.cidr: Forbidden: the lab does not do IPv6: this lab is IPv4 only",
-            id="lab-ipv6",
-        ),
     ],
 )
 def test_policy_is_refused(namespace: Namespace, spec: Object, message: str) -> None:

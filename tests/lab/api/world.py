@@ -112,11 +112,11 @@ class Api:
 
 
 @contextmanager
-def running(folder: Path, *, keep: int = 10_000, mesh: str = "none") -> Iterator[Api]:
+def running(folder: Path, *, keep: int = 10_000, mesh: str = "none", ip_family: str = "ipv4") -> Iterator[Api]:
     """An API server while the block runs."""
     listener = socket.create_server(("127.0.0.1", 0))
     authority, ready, stop = pki.make_authority(), threading.Event(), threading.Event()
-    options = LabOptions(state=str(folder / "state"), mesh=mesh)
+    options = LabOptions(state=str(folder / "state"), mesh=mesh, ip_family=ip_family)
 
     async def main() -> None:
         server = asyncio.ensure_future(serve([listener], authority, options, ready=ready.set, keep=keep))

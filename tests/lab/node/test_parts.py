@@ -14,6 +14,8 @@ from clusters.lab.node.logs import Log, Query
 from clusters.lab.node.network import AddressPool, ExhaustedError, interface_name
 from clusters.lab.node.volumes import write_atomically
 
+DNS = "10.96.0.10"
+
 
 def test_an_interface_name_fits_the_kernel_and_differs_by_pod() -> None:
     names = {interface_name(f"uid-{n}") for n in range(100)}
@@ -48,15 +50,16 @@ def _pod(**spec: object) -> Object:
 
 
 def test_dns_settings_follow_policy_and_config() -> None:
-    assert mounts.resolv_conf(_pod()).splitlines()[1] == "search n.svc.cluster.local svc.cluster.local cluster.local"
+    search = "search n.svc.cluster.local svc.cluster.local cluster.local"
+    assert mounts.resolv_conf(_pod(), DNS).splitlines()[1] == search
     config = {
         "nameservers": ["9.9.9.9"],
         "searches": ["x"],
         "options": [{"name": "ndots", "value": "1"}, {"name": "debug"}],
     }
-    own = mounts.resolv_conf(_pod(dnsPolicy="None", dnsConfig=config))
+    own = mounts.resolv_conf(_pod(dnsPolicy="None", dnsConfig=config), DNS)
     assert own == "nameserver 9.9.9.9\nsearch x\noptions ndots:1 debug\n"
-    assert "ndots:1 debug" in mounts.resolv_conf(_pod(dnsConfig=config))
+    assert "ndots:1 debug" in mounts.resolv_conf(_pod(dnsConfig=config), DNS)
 
 
 def test_host_aliases_are_in_the_hosts_file() -> None:

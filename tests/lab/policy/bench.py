@@ -24,12 +24,14 @@ from typing import Any, cast
 from clusters.lab import addresses, fabric, system
 from clusters.lab.node import network
 from clusters.lab.policy import conntrack
-from clusters.lab.policy.engine import compile_ruleset
+from clusters.lab.policy.engine import compile_ruleset, service_routes
 from clusters.lab.policy.mutation import Around, World
 from clusters.lab.policy.ruleset import Ruleset
 from clusters.lab.policy.snapshot import Attachment, Pod, Snapshot
 from clusters.lab.policy.transaction import EMPTY, difference
 
+PLAN = addresses.EVERY
+"""Of both families, whatever is asked."""
 DEADLINE = 0.4
 """Seconds of silence that count as dropped: everything here answers within a few milliseconds."""
 PORTS = (53, 80, 81, 8080, 8081, 8085)
@@ -124,7 +126,7 @@ class Bench:
 class _Child:
     def __init__(self) -> None:
         self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
-        self.nodes = fabric.build(2)
+        self.nodes = fabric.build(2, PLAN)
         self.namespaces: dict[str, int] = {NODE: self.nodes[0], "node2": self.nodes[1]}
         self.where: dict[str, int] = {}
         self.pods: dict[str, Pod] = {}
@@ -134,15 +136,15 @@ class _Child:
         self.open: dict[tuple[str, str, int], socket.socket] = {}
 
     async def build(self, pods: tuple[tuple[Pod, int], ...]) -> tuple[Pod, ...]:
-        pools = [network.AddressPool(addresses.pod_cidrs(index)) for index in (0, 1)]
+        pools = [network.AddressPool(PLAN.pod_cidrs(index)) for index in (0, 1)]
         for index, node in enumerate(self.nodes):
             self._enter(node)
             for name, value in fabric._ROUTER.items():
                 fabric.sysctl(name, value)
-            system.ip([f"route replace {each} via {addresses.CONTROL_PLANE[0]}" for each in addresses.SERVICES])
+            system.ip(service_routes(PLAN))
             for pod, place in pods:
                 if place == index:
-                    made = network.connect(pod.uid, pools[index].take(), addresses.node_addresses(index))
+                    made = network.connect(pod.uid, pools[index].take(), PLAN.node_addresses(index))
                     self.namespaces[pod.name], self.where[pod.name] = made.netns, index
                     self.pods[pod.name] = replace(pod, addresses=tuple(made.addresses))
             self._enter(self.home)

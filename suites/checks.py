@@ -83,8 +83,8 @@ CHECKS: Final = (
     ),
     Check(id="hairpin", says="a pod and itself, by its own address and by its own Service"),
     Check(id="placement", says="same node and other node"),
-    Check(id="ipv6", says="IPv6 alone (profiles `lab-ipv6`, `kind-calico-ipv6`)", not_here=_YET),
-    Check(id="dual-stack", says="both families in one matrix (profiles `lab-dual`, `kind-calico-dual`)", not_here=_YET),
+    Check(id="ipv6", says="IPv6 alone (profiles `lab-ipv6`, `kind-calico-ipv6`)"),
+    Check(id="dual-stack", says="both families in one matrix (profiles `lab-dual`, `kind-calico-dual`)"),
     Check(
         id="admin-policy",
         says="AdminNetworkPolicy and BaselineAdminNetworkPolicy",

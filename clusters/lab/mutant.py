@@ -30,6 +30,7 @@ class Mutant:
         seen_in: Kinds of real engines that had such a fault, where known.
         suite: Where the tests are that must catch it.
         tests: They, as expressions of pytest's `-k`.
+        dual: Whether it shows over IPv6 alone: it makes a lab dual stack, which has no mesh.
         mesh: Whether it is the lab's mesh that it breaks, and which it therefore switches on.
     """
 
@@ -39,4 +40,5 @@ class Mutant:
     seen_in: str = ""
     suite: str = NETWORK
     tests: tuple[str, ...] = ()
+    dual: bool = False
     mesh: bool = False

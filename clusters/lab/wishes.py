@@ -33,7 +33,7 @@ def lab_options(
     """The settings for these wishes.
 
     Args:
-        mutant: One of the mesh switches the mesh on.
+        mutant: One of the mesh switches the mesh on; one of IPv6 makes the lab dual stack, without a mesh.
         images: `NAME=PATH` pairs.
         mesh_revisions: Control planes besides the default one; none without a mesh.
 
@@ -49,8 +49,9 @@ def lab_options(
     if mutant:
         from clusters.lab import mutants  # with it comes the policy compiler, which nobody else on this side needs
 
-        if mutants.get(mutant).mesh:
-            mesh = "istio"
+        broken = mutants.get(mutant)
+        mesh = "istio" if broken.mesh else "none" if broken.dual else mesh
+        ip_family = "dual" if broken.dual else ip_family
     if mesh != "none" and ip_family != "ipv4":
         raise UsageError(f"--ip-family {ip_family}: the lab's mesh does ipv4 only; use --mesh none")
     revisions = tuple(dict.fromkeys(mesh_revisions))

@@ -27,7 +27,10 @@ FROM_GREEN = f"{{{B}, ingress: [{{from: [{{{GREEN}}}]}}]}}"
 
 
 def _base(*specs: str) -> Snapshot:
-    pods = {pod.name: replace(pod, addresses=(f"10.244.{node}.{index + 2}",)) for index, (pod, node) in enumerate(PODS)}
+    pods = {
+        pod.name: replace(pod, addresses=(f"10.244.{node}.{index + 2}", f"fd00:10:244:{node}::{index + 2}"))
+        for index, (pod, node) in enumerate(PODS)
+    }
     policies = tuple(policy(spec, name=f"p{index}") for index, spec in enumerate(specs))
     known = Snapshot(
         pods=tuple(pods.values()), namespaces=NAMESPACES, services=services(pods.__getitem__), policies=policies
@@ -135,7 +138,7 @@ def test_new_pods_are_guarded_by_what_was_there() -> None:
 @pytest.mark.parametrize("name", MUTANTS)
 def test_names_and_sentences(name: str) -> None:
     found = MUTANTS[name]
-    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", found.name)
+    assert re.fullmatch(r"[a-z]+(-[a-z]+|[46])*", found.name)
     assert re.fullmatch(r"[A-Z][^\n]+\.", found.breaks)
     assert found.tests
 
@@ -152,6 +155,11 @@ def test_named_tests_exist(name: str) -> None:
 def test_mesh_mutant_switches_the_mesh_on() -> None:
     assert lab_options(nodes=1, mutant="plaintext-in-strict").mesh == "istio"
     assert lab_options(nodes=1, mutant="no-enforcement").mesh == "none"
+
+
+def test_mutant_of_ipv6_makes_the_lab_dual_stack_and_without_a_mesh() -> None:
+    broken = lab_options(nodes=1, mutant="ipv6-open", mesh="istio")
+    assert (broken.ip_family, broken.mesh) == ("dual", "none")
 
 
 def test_a_mutant_of_the_mesh_leaves_the_network_sound() -> None:

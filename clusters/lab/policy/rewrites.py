@@ -139,6 +139,34 @@ def instead_of_drop(*texts: str) -> Around:
     return on_chains(lambda rules: (*rules[:-1], *texts))
 
 
+def in_family(version: int, text: str) -> Around:
+    """A rule for one family that stands before all others of a pod."""
+    return first_rule(f"meta nfproto ipv{version} {text}")
+
+
+def unknown_in_family(version: int) -> Around:
+    """Selectors find no pod's address of one family."""
+
+    def around(snapshot: Snapshot, _world: World, compile_sound: Compile) -> Ruleset:
+        sound = compile_sound(snapshot)
+        sets = {
+            name: NamedSet(type=each.type) if name.startswith(f"peers{version}-") else each
+            for name, each in sound.sets.items()
+        }
+        return replace(sound, sets=sets)
+
+    return around
+
+
+def opens_the_other_family(rules: tuple[str, ...]) -> tuple[str, ...]:
+    """A rule for IPv4 addresses lets all of IPv6 through."""
+    return tuple(
+        line
+        for rule in rules
+        for line in (rule, *(["meta nfproto ipv6 return"] if re.match(r"ip [sd]addr \d", rule) else []))
+    )
+
+
 def split_and(peer: Peer) -> tuple[Peer, ...]:
     """Both selectors of one peer as two peers."""
     if isinstance(peer.pods, Selector) and isinstance(peer.namespaces, Selector):

@@ -26,7 +26,7 @@ from clusters.lab.node import network
 from clusters.lab.policy import conntrack
 from clusters.lab.policy.engine import compile_ruleset, service_routes
 from clusters.lab.policy.mutation import Around, World
-from clusters.lab.policy.ruleset import Ruleset
+from clusters.lab.policy.ruleset import Ruleset, of_family
 from clusters.lab.policy.snapshot import Attachment, Pod, Snapshot
 from clusters.lab.policy.transaction import EMPTY, difference
 
@@ -50,6 +50,7 @@ class Probe:
     port: int = 80
     protocol: str = "tcp"
     count: int = 1
+    version: int = 4
 
 
 class Bench:
@@ -156,10 +157,10 @@ class _Child:
     def _enter(self, namespace: int) -> None:
         system.setns(namespace, system.CLONE_NEWNET)
 
-    def _socket(self, name: str, kind: socket.SocketKind) -> socket.socket:
+    def _socket(self, name: str, kind: socket.SocketKind, version: int = 4) -> socket.socket:
         self._enter(self.namespaces[name])
         try:
-            made = socket.socket(socket.AF_INET, kind)
+            made = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, kind)
         finally:
             self._enter(self.home)
         made.setblocking(False)
@@ -167,17 +168,17 @@ class _Child:
 
     async def _serve(self, pod: Pod, port: int) -> None:
         loop = asyncio.get_running_loop()
-        tcp = self._socket(pod.name, socket.SOCK_STREAM)
-        tcp.bind(("0.0.0.0", port))
+        tcp = self._socket(pod.name, socket.SOCK_STREAM, 6)
+        tcp.bind(("::", port))
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             while await reader.read(100):
-                writer.write(f"{pod.name} {writer.get_extra_info('peername')[0]}".encode())
+                writer.write(f"{pod.name} {_plain(writer.get_extra_info('peername')[0])}".encode())
             writer.close()
 
         self._keep = [*getattr(self, "_keep", []), await asyncio.start_server(answer, sock=tcp)]
-        udp = self._socket(pod.name, socket.SOCK_DGRAM)
-        udp.bind(("0.0.0.0", port))
+        udp = self._socket(pod.name, socket.SOCK_DGRAM, 6)
+        udp.bind(("::", port))
         await loop.create_datagram_endpoint(lambda: _Echo(pod.name, self.datagrams), sock=udp)
 
     async def program(self, snapshot: Snapshot, mutant: str) -> list[str]:
@@ -268,8 +269,9 @@ class _Child:
 
     async def _once(self, probe: Probe) -> str:
         kind = socket.SOCK_STREAM if probe.protocol == "tcp" else socket.SOCK_DGRAM
-        target = self.pods[probe.host].addresses[0] if probe.host in self.pods else probe.host
-        with self._socket(probe.source, kind) as channel:
+        pod = self.pods.get(probe.host)
+        target = of_family(pod.addresses, probe.version)[0] if pod else probe.host
+        with self._socket(probe.source, kind, probe.version) as channel:
             try:
                 async with asyncio.timeout(DEADLINE):
                     await asyncio.get_running_loop().sock_connect(channel, (target, probe.port))
@@ -287,6 +289,11 @@ def _around(mutant: str) -> Around:
     return mutants.get(mutant).around if mutant else lambda snapshot, _, sound: sound(snapshot)
 
 
+def _plain(address: str) -> str:
+    """As the caller has it: an IPv4 caller of an IPv6 socket is written otherwise there."""
+    return address.removeprefix("::ffff:")
+
+
 class _Echo(asyncio.DatagramProtocol):
     def __init__(self, name: str, heard: Counter[str]) -> None:
         self._name, self._heard = name, heard
@@ -296,7 +303,7 @@ class _Echo(asyncio.DatagramProtocol):
 
     def datagram_received(self, _: bytes, addr: tuple[Any, ...]) -> None:
         self._heard[self._name] += 1
-        self._transport.sendto(f"{self._name} {addr[0]}".encode(), addr)
+        self._transport.sendto(f"{self._name} {_plain(addr[0])}".encode(), addr)
 
 
 async def _main() -> None:

@@ -84,5 +84,8 @@ MISREADINGS = (
     Misreading("deny-by-reset", (SHUT_B,), Probe("a", "b"), _SHUT, "ConnectionRefusedError"),
     Misreading("leaky-drop", (SHUT_B,), Probe("a", "b", count=40), _SHUT, "b and dropped"),
     Misreading("hairpin-lost", (), Probe("b", ALONE), _OPEN, _SHUT),
+    Misreading("ipv6-open", (SHUT_B,), Probe("a", "b", version=6), _SHUT, _OPEN),
+    Misreading("ipv6-unselected", _from(A), Probe("a", "b", version=6), _OPEN, _SHUT),
+    Misreading("block-opens-other-family", _from(PODS_BLOCK), Probe("a", "b", version=6), _SHUT, _OPEN),
     Misreading("node-denied", (SHUT_B,), Probe(NODE, "b"), _OPEN, _SHUT),
 )

@@ -29,7 +29,12 @@ from clusters.mesh import dialects
 from clusters.profile import Profile
 from flows.errors import HarnessError, PreparationError, UsageError
 
-POD_SUBNET: Final = "10.244.0.0/16"
+SUBNETS: Final = {
+    "ipv4": ("10.244.0.0/16", "10.96.0.0/16"),
+    "ipv6": ("fd00:10:244::/56", "fd00:10:96::/112"),
+    "dual": ("10.244.0.0/16,fd00:10:244::/56", "10.96.0.0/16,fd00:10:96::/112"),
+}
+"""The ranges of pods and of Services, by `ip_family`."""
 QUICK: Final = 30.0
 """Seconds for what kind answers from memory: `get clusters`, `get kubeconfig`."""
 DELETE_TIMEOUT: Final = 60.0
@@ -86,6 +91,7 @@ class KindProvider:
                         kubeconfig=self._kubeconfig,
                         deadline=deadline,
                         cancel=self._cancel,
+                        ip_family=self._profile.ip_family,
                     )
                 self._await_ready(kube, deadline)
                 if self._istio is not None:
@@ -311,7 +317,8 @@ def kind_config(profile: Profile) -> dict[str, Any]:
     """Kind's own configuration: nodes that all take pods, and no default CNI where the profile names another."""
     untainted = {"kind": "InitConfiguration", "nodeRegistration": {"taints": []}}
     first = {"role": "control-plane", "kubeadmConfigPatches": [yaml.safe_dump(untainted)]}
-    networking: dict[str, Any] = {"podSubnet": POD_SUBNET}
+    pods, services = SUBNETS[profile.ip_family]
+    networking: dict[str, Any] = {"ipFamily": profile.ip_family, "podSubnet": pods, "serviceSubnet": services}
     if profile.cni not in {"", "kindnet"}:
         networking["disableDefaultCNI"] = True
     return {

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from clusters.command import Cancel, Deadline, run
 from clusters.kube import Kube, KubeError, KubeTimeoutError
+from clusters.profile import IpFamily
 from clusters.resources import summary
 from flows.errors import PreparationError, UsageError
 
@@ -27,6 +30,18 @@ SHA256: Final = "034b15449b896732fd65e30ec109fb469fa97b78d0d8b6986dac478f7a96062
 VARIABLE: Final = "EASTWEST_CALICO_MANIFEST"
 DOWNLOAD_TIMEOUT: Final = 30.0
 """Seconds of silence that end a download; the manifest has 250 kB."""
+_CNI_CONFIG: Final = "cni_network_config"
+_IPAM: Final = '"type": "calico-ipam"'
+_IPV6: Final = {
+    "IP6": "autodetect",
+    "FELIX_IPV6SUPPORT": "true",
+    "CALICO_IPV6POOL_VXLAN": "Always",
+    "CALICO_IPV6POOL_NAT_OUTGOING": "true",
+}
+_IPV6_ALONE: Final = {"IP": "none", "CALICO_ROUTER_ID": "hash"}
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""In C where there is one: the manifest has 250 kB."""
 _KNOWN: Final = {"manifest", "sha256"}
 _OTHERWISE: Final = f"give a local file: {VARIABLE}=FILE or addons.calico.manifest"
 
@@ -104,7 +119,14 @@ def _download(url: str, wanted: str, cache: Path) -> Manifest:
 
 
 def install(
-    manifest: Manifest, kube: Kube, *, kubectl: str, kubeconfig: Path, deadline: Deadline, cancel: Cancel
+    manifest: Manifest,
+    kube: Kube,
+    *,
+    kubectl: str,
+    kubeconfig: Path,
+    deadline: Deadline,
+    cancel: Cancel,
+    ip_family: IpFamily = "ipv4",
 ) -> None:
     """Apply the manifest; returns once `calico-node` is ready on every node.
 
@@ -113,9 +135,10 @@ def install(
         PreparationError: Calico did not become ready in time; the detail has the pods' state.
     """
     run(
-        [kubectl, "--kubeconfig", str(kubeconfig), "apply", "-f", str(manifest.path)],
+        [kubectl, "--kubeconfig", str(kubeconfig), "apply", "-f", "-"],
         what="install Calico",
         timeout=deadline.left(),
+        stdin=for_family(manifest.path.read_text(encoding="utf-8"), ip_family),
         cancel=cancel,
     )
     labels = "k8s-app=calico-node"
@@ -135,6 +158,33 @@ def install(
             f"Calico is not ready within {deadline.seconds:.0f} s; can the nodes get its images?",
             detail=f"{error.detail}\n{_pods(kube, labels)}",
         ) from error
+
+
+def for_family(manifest: str, ip_family: IpFamily) -> str:
+    """The manifest with the settings that Calico's documentation gives for IPv6; as it is for IPv4 alone.
+
+    Raises:
+        PreparationError: It has no CNI configuration, or no DaemonSet, to set anything in.
+    """
+    if ip_family == "ipv4":
+        return manifest
+    documents = [each for each in yaml.load_all(manifest, Loader=_LOADER) if each]
+    configured = [each for each in documents if each["kind"] == "ConfigMap" and _CNI_CONFIG in each.get("data", {})]
+    nodes = [each for each in documents if (each["kind"], each["metadata"]["name"]) == ("DaemonSet", "calico-node")]
+    if not configured or not nodes:
+        raise PreparationError(
+            f"Calico's manifest has no {_CNI_CONFIG} or no calico-node: cannot be set to {ip_family}; use {MANIFEST}"
+        )
+    addresses = {"assign_ipv4": str(ip_family != "ipv6").lower(), "assign_ipv6": "true"}
+    said = ", ".join(f'"{key}": "{value}"' for key, value in addresses.items())
+    for each in configured:  # placeholders stand in it, so it is no JSON yet
+        text = each["data"][_CNI_CONFIG]
+        each["data"][_CNI_CONFIG] = text.replace(_IPAM, f"{_IPAM}, {said}")
+    for container in nodes[0]["spec"]["template"]["spec"]["containers"]:
+        wanted = {**_IPV6, **(_IPV6_ALONE if ip_family == "ipv6" else {})}
+        kept = [variable for variable in container.get("env") or [] if variable["name"] not in wanted]
+        container["env"] = [*kept, *({"name": name, "value": value} for name, value in wanted.items())]
+    return yaml.dump_all(documents, Dumper=_DUMPER, sort_keys=False)
 
 
 def _rolled_out(found: list[dict[str, Any]]) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,6 +17,19 @@ from flows.errors import UsageError
 Locate = Callable[[str], str]
 """Field path → where it stands: `policy.yaml:12`."""
 _LAST = re.compile(r"(\.[^.\[\]]*|\[\d+\])$")
+
+
+def file_text(path: Path) -> str:
+    """What a file of manifests says.
+
+    Raises:
+        UsageError: It cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"{path}: cannot be read: {reason}; name a readable YAML file") from None
 
 
 def documents(text: str, source: str) -> Iterator[tuple[Any, Locate]]:

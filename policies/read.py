@@ -6,18 +6,15 @@ What belongs here: shapes and the API server's own validity rules. What does not
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
-from enum import StrEnum
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 from flows.errors import UsageError
-from policies.lines import Locate, documents
+from policies.lines import Locate, documents, file_text
 from policies.model import (
-    ABSENT,
     Expression,
     IpBlock,
     NetworkPolicy,
@@ -28,36 +25,15 @@ from policies.model import (
     Rule,
     Selector,
     Transport,
-    Written,
 )
+from policies.walk import Walk, shown
 
 API_VERSION = "networking.k8s.io/v1"
 KIND = "NetworkPolicy"
-_METADATA = [
-    "name",
-    "namespace",
-    "labels",
-    "annotations",
-    "uid",
-    "resourceVersion",
-    "generation",
-    "creationTimestamp",
-    "managedFields",
-    "finalizers",
-    "ownerReferences",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "generateName",
-    "selfLink",
-]
 _NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _LABEL_KEY = re.compile(rf"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_NAME}")
 _LABEL_VALUE = re.compile(rf"({_NAME})?")
 _PORT_NAME = re.compile(r"(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?")
-_OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-
-T = TypeVar("T")
-E = TypeVar("E", bound=StrEnum)
 
 
 def read_file(path: Path) -> list[NetworkPolicy]:
@@ -66,12 +42,7 @@ def read_file(path: Path) -> list[NetworkPolicy]:
     Raises:
         UsageError: The file cannot be read, is not YAML, or holds something that is not a valid NetworkPolicy.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"{path}: cannot be read: {reason}; name a readable YAML file") from None
-    return read_text(text, str(path))
+    return read_text(file_text(path), str(path))
 
 
 def read_text(text: str, source: str) -> list[NetworkPolicy]:
@@ -93,69 +64,24 @@ def read(obj: Mapping[str, Any], source: str, *, locate: Locate | None = None) -
     return _Reader(locate or (lambda _: source)).policy(obj, source)
 
 
-class _Reader:
+class _Reader(Walk):
     """Walks one manifest and knows where each field stands."""
-
-    def __init__(self, locate: Locate) -> None:
-        self._locate = locate
-
-    def _fail(self, path: str, problem: str, remedy: str) -> NoReturn:
-        raise UsageError(f"{self._locate(path)}: field '{path}' {problem}; {remedy}")
-
-    def _fields(self, value: object, path: str, known: list[str]) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            self._fail(path, f"is {_shown(value)}", f"it must be an object with {', '.join(known)}")
-        for key in value:
-            if key not in known:
-                close = difflib.get_close_matches(str(key), known, n=1)
-                place = f"{path}.{key}" if path else str(key)
-                self._fail(
-                    place, "is unknown", f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
-                )
-        return value
-
-    def _written(self, fields: dict[str, Any], key: str, path: str, of: Callable[[Any, str], T]) -> Written[T]:
-        if key not in fields:
-            return ABSENT
-        value = fields[key]
-        return None if value is None else of(value, f"{path}.{key}")
-
-    def _list(self, value: object, path: str, of: Callable[[Any, str], T]) -> tuple[T, ...]:
-        if not isinstance(value, list):
-            self._fail(path, f"is {_shown(value)}", "it must be a list; begin its entries with '- '")
-        return tuple(of(each, f"{path}[{index}]") for index, each in enumerate(value))
-
-    def _text(self, value: object, path: str) -> str:
-        if not isinstance(value, str):
-            self._fail(path, f"is {_shown(value)}", "it must be a string; quote it")
-        return value
-
-    def _one_of(self, value: object, path: str, kind: type[E]) -> E:
-        choices = [str(each) for each in kind]
-        if value not in choices:
-            close = difflib.get_close_matches(str(value).capitalize(), choices, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]}? " if close else ""
-            self._fail(path, f"is {_shown(value)}", f"{hint}it must be one of {', '.join(choices)}")
-        return kind(value)
 
     def policy(self, obj: Mapping[str, Any], source: str) -> NetworkPolicy:
         """The whole object."""
         if not isinstance(obj, dict):
-            raise UsageError(f"{self._locate('')}: the document is {_shown(obj)}; it must be a {KIND} object")
+            raise UsageError(f"{self._locate('')}: the document is {shown(obj)}; it must be a {KIND} object")
         for key, wanted in (("apiVersion", API_VERSION), ("kind", KIND)):
             if obj.get(key) != wanted:
-                self._fail(key, f"is {_shown(obj.get(key))}", f"it must be {wanted}")
+                self._fail(key, f"is {shown(obj.get(key))}", f"it must be {wanted}")
         top = self._fields(obj, "", ["apiVersion", "kind", "metadata", "spec", "status"])
-        meta = self._fields(top.get("metadata"), "metadata", _METADATA)
-        name = self._text(meta.get("name"), "metadata.name")
-        if not _OBJECT_NAME.fullmatch(name):
-            self._fail("metadata.name", f"is {_shown(name)}", "use lower case letters, digits, '-' and '.'")
+        meta = self._metadata(top)
         spec = self._fields(top.get("spec"), "spec", ["podSelector", "policyTypes", "ingress", "egress"])
         return NetworkPolicy(
-            name=name,
-            namespace=self._text(meta.get("namespace") or "", "metadata.namespace"),
-            uid=self._text(meta.get("uid") or "", "metadata.uid"),
-            created=str(meta.get("creationTimestamp") or ""),
+            name=meta.name,
+            namespace=meta.namespace,
+            uid=meta.uid,
+            created=meta.created,
             source=source,
             pods=self._written(spec, "podSelector", "spec", self._selector),
             types=self._written(
@@ -209,7 +135,7 @@ class _Reader:
 
     def _number(self, value: object, path: str) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65535:
-            self._fail(path, f"is {_shown(value)}", "it must be a number from 1 to 65535")
+            self._fail(path, f"is {shown(value)}", "it must be a number from 1 to 65535")
         return value
 
     def _port_value(self, value: object, path: str) -> int | str:
@@ -218,7 +144,7 @@ class _Reader:
         if not _PORT_NAME.fullmatch(value):
             self._fail(
                 path,
-                f"is {_shown(value)}",
+                f"is {shown(value)}",
                 "a name has at most 15 of a-z, 0-9 and '-' with a letter; write a number without quotes",
             )
         return value
@@ -234,17 +160,17 @@ class _Reader:
 
     def _labels(self, value: object, path: str) -> tuple[tuple[str, str], ...]:
         if not isinstance(value, dict):
-            self._fail(path, f"is {_shown(value)}", "it must be an object of label keys and values")
+            self._fail(path, f"is {shown(value)}", "it must be an object of label keys and values")
         return tuple((self._key(key, path), self._value(each, f"{path}.{key}")) for key, each in value.items())
 
     def _key(self, value: object, path: str) -> str:
         if not isinstance(value, str) or not _LABEL_KEY.fullmatch(value):
-            self._fail(path, f"has the label key {_shown(value)}", "a key is [prefix/]name of at most 63 characters")
+            self._fail(path, f"has the label key {shown(value)}", "a key is [prefix/]name of at most 63 characters")
         return value
 
     def _value(self, value: object, path: str) -> str:
         if not isinstance(value, str) or not _LABEL_VALUE.fullmatch(value):
-            self._fail(path, f"is {_shown(value)}", "a label's value is a string of at most 63 characters; quote it")
+            self._fail(path, f"is {shown(value)}", "a label's value is a string of at most 63 characters; quote it")
         return value
 
     def _expression(self, value: object, path: str) -> Expression:
@@ -285,10 +211,5 @@ class _Reader:
         else:
             valid = "/" in text
         if not valid:
-            self._fail(path, f"is {_shown(value)}", "write a range such as 10.0.0.0/8 or 192.0.2.1/32")
+            self._fail(path, f"is {shown(value)}", "write a range such as 10.0.0.0/8 or 192.0.2.1/32")
         return text
-
-
-def _shown(value: object) -> str:
-    text = "missing" if value is None else repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}…"

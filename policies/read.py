@@ -25,6 +25,7 @@ from policies.model import (
     Rule,
     Selector,
     Transport,
+    Written,
 )
 from policies.walk import Walk, shown
 
@@ -123,7 +124,7 @@ class _Reader(Walk):
 
     def _port(self, value: object, path: str) -> Port:
         fields = self._fields(value, path, ["port", "endPort", "protocol"])
-        port = self._written(fields, "port", path, self._port_value)
+        port: Written[int | str] = self._written(fields, "port", path, self._port_value)
         end = self._written(fields, "endPort", path, self._number)
         if isinstance(end, int):
             if not isinstance(port, int):

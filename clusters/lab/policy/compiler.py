@@ -1,10 +1,11 @@
-"""NetworkPolicy v1 to nftables: a snapshot of the cluster to the chains, sets and maps of one node. Pure.
+"""Policies to nftables: a snapshot of the cluster to the chains, sets and maps of one node. Pure.
 
-What belongs here: the meaning of policies in the lab, inference and defaults included. What does not: shapes
-(`policies`), Services (`services`), the kernel (`engine`).
+What belongs here: the meaning of NetworkPolicy v1 in the lab, inference and defaults included, and the one order in
+which it stands with Calico's own policies. What does not: theirs (`calico`), shapes (`policies`), Services
+(`services`), the kernel (`engine`).
 
-One chain for each local pod and direction in which a policy isolates it: a rule that allows returns to the base chain,
-which goes on to the other direction; what no rule allowed is dropped at the end. A pod that nothing isolates has no
+One chain for each local pod and direction in which a policy is about it: a rule that allows returns to the base chain,
+which goes on to the other direction; what no rule allowed is dropped at the end. A pod that no policy is about has no
 chain. Peers stand in named sets, one for each distinct selector, so that a peer that comes, goes or is relabelled
 changes elements and no rule.
 """
@@ -12,21 +13,25 @@ changes elements and no rule.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from clusters.lab.policy import calico
 from clusters.lab.policy.ruleset import (
     ADDRESS,
+    ALLOW,
+    DROP,
     FAMILIES,
     IP,
     Chain,
     NamedSet,
     Ruleset,
-    digest,
     family,
     of_family,
 )
+from clusters.lab.policy.sets import Sets, collapsed, joined
 from clusters.lab.policy.snapshot import Attachment, Labels, Pod, Snapshot
+from policies.calico.model import CalicoPolicy
 from policies.model import (
     Expression,
     IpBlock,
@@ -42,8 +47,8 @@ from policies.model import (
 )
 
 ESTABLISHED = "ct state established,related accept"
-DROP = "counter drop"
-ALLOW = "return"
+ORDER = 1000.0
+"""Where Calico puts the policies of Kubernetes among its own."""
 _NEIGHBOURS = "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept"
 
 
@@ -94,63 +99,82 @@ def is_peer(peer: Peer, namespace: str, pod: Pod, snapshot: Snapshot) -> bool:
 
 def compile_policies(snapshot: Snapshot) -> Ruleset:
     """The policies' part of the table."""
-    return _Compiler(snapshot).compile()
+    return _Compiler(snapshot, Sets(snapshot)).compile()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Deciding:
+    """One policy that is about a pod in a direction: what sorts it, and its rules for these families."""
+
+    order: tuple[float, str]
+    lines: Callable[[Sequence[int]], Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class _Compiler:
-    """One compilation; collects the sets that its rules refer to."""
+    """One compilation; collects the chains, and the sets that their rules refer to."""
 
     snapshot: Snapshot
-    sets: dict[str, NamedSet] = field(default_factory=dict)
+    sets: Sets
     chains: dict[str, Chain] = field(default_factory=dict)
 
     def compile(self) -> Ruleset:
         jumps: dict[PolicyType, dict[str, str]] = {each: {} for each in PolicyType}
         for attachment in self.snapshot.attachments:
-            policies = [each for each in self.snapshot.policies if selects(each, attachment.pod)]
+            pod = attachment.pod
+            theirs = [each for each in self.snapshot.policies if selects(each, pod)]
+            seen = calico.Labelled(self.snapshot)
+            own = [each for each in self.snapshot.calico if seen.applies(each, pod)]
             for direction in PolicyType:
-                deciding = [each for each in policies if direction in directions(each)]
+                deciding = [self._kubernetes(each, direction, pod) for each in theirs if direction in directions(each)]
+                deciding += [self._calico(each, direction) for each in own if direction in calico.directions(each)]
                 if deciding:
                     name = chain_name(direction, attachment)
-                    self.chains[name] = Chain(rules=self._chain(direction, attachment.pod, deciding))
+                    self.chains[name] = Chain(rules=_chain(pod, deciding))
                     jumps[direction][f'"{attachment.interface}"'] = f"jump {name}"
-        own = [each.pod.addresses for each in self.snapshot.attachments]
+        own_addresses = [each.pod.addresses for each in self.snapshot.attachments]
+        made = self.sets.made
         for version in FAMILIES:
-            pairs = {f"{each} . {each}": "" for some in own for each in of_family(some, version)}
+            pairs = {f"{each} . {each}": "" for some in own_addresses for each in of_family(some, version)}
             kind = f"{ADDRESS[version]} . {ADDRESS[version]}"
-            self.sets[f"hairpin{version}"] = NamedSet(type=kind, elements=pairs)
+            made[f"hairpin{version}"] = NamedSet(type=kind, elements=pairs)
         for direction, elements in jumps.items():
-            self.sets[direction.lower()] = NamedSet(type="ifname : verdict", elements=elements)
+            made[direction.lower()] = NamedSet(type="ifname : verdict", elements=elements)
         self.chains.update(_base())
-        return Ruleset(sets=self.sets, chains=self.chains)
+        return Ruleset(sets=made, chains=self.chains)
 
-    def _chain(self, direction: PolicyType, pod: Pod, policies: Iterable[NetworkPolicy]) -> tuple[str, ...]:
-        versions = sorted({family(each) for each in pod.addresses}) or [4]
-        lines: dict[str, None] = {}
-        for policy in policies:
-            rules = policy.ingress if direction is PolicyType.INGRESS else policy.egress
+    def _kubernetes(self, policy: NetworkPolicy, direction: PolicyType, pod: Pod) -> _Deciding:
+        rules = policy.ingress if direction is PolicyType.INGRESS else policy.egress
+
+        def lines(versions: Sequence[int]) -> Iterable[str]:
+            sides = [_Side(self.sets, direction, pod, policy.namespace, version) for version in versions]
             for index, rule in enumerate(rules if isinstance(rules, tuple) else ()):
                 label = f"{policy.key} {direction.lower()}[{index}]"[:120]
-                for version in versions:
-                    side = _Side(self, direction, pod, policy.namespace, version)
-                    lines.update(dict.fromkeys(f'{each}{ALLOW} comment "{label}"' for each in side.allows(rule)))
-        return (*lines, DROP)
+                yield from (f'{each}{ALLOW} comment "{label}"' for side in sides for each in side.allows(rule))
 
-    def peers(self, peer: Peer | None, namespace: str) -> list[Pod]:
-        """The pods that a peer describes; all of them for None."""
-        return [
-            pod
-            for pod in self.snapshot.pods
-            if pod.counts and pod.addresses and (peer is None or is_peer(peer, namespace, pod, self.snapshot))
-        ]
+        return _Deciding(order=(ORDER, f"{policy.namespace}/knp.default.{policy.name}"), lines=lines)
+
+    def _calico(self, policy: CalicoPolicy, direction: PolicyType) -> _Deciding:
+        return _Deciding(
+            order=calico.order(policy),
+            lines=lambda versions: calico.lines(self.sets, policy, direction, versions),
+        )
+
+
+def _chain(pod: Pod, policies: Iterable[_Deciding]) -> tuple[str, ...]:
+    """The rules of all policies, the first to decide first; each packet meets those of its own family only."""
+    versions = sorted({family(each) for each in pod.addresses}) or [4]
+    lines: dict[str, None] = {}
+    for policy in sorted(policies, key=lambda each: each.order):
+        lines.update(dict.fromkeys(policy.lines(versions)))
+    return (*lines, DROP)
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
     """One direction of one pod in one family: where rules become text."""
 
-    compiler: _Compiler
+    sets: Sets
     direction: PolicyType
     pod: Pod
     namespace: str
@@ -181,12 +205,13 @@ class _Side:
             return ""
         if isinstance(peer.block, IpBlock):
             return self._block(peer.block)
-        name = f"peers{self.version}-{digest(self._identity(peer))}"
-        if name not in self.compiler.sets:
-            pods = self.compiler.peers(peer, self.namespace)
-            addresses = {each: "" for pod in pods for each in of_family(pod.addresses, self.version)}
-            self.compiler.sets[name] = NamedSet(type=ADDRESS[self.version], elements=addresses)
+        name = self.sets.addresses(self._identity(peer), self._chosen(peer), self.version)
         return f"{self._far} @{name} "
+
+    def _chosen(self, peer: Peer | None) -> Callable[[Pod], bool]:
+        """Who a peer is by its selectors; everybody for None."""
+        snapshot = self.sets.snapshot
+        return lambda pod: peer is None or is_peer(peer, self.namespace, pod, snapshot)
 
     def _identity(self, peer: Peer | None) -> object:
         """What decides who the peer is; the policy's namespace only where no namespaceSelector is written."""
@@ -199,7 +224,7 @@ class _Side:
         if whole.version != self.version:
             return None
         text = f"{self._far} {whole} "
-        holes = _collapsed(block.excepts if isinstance(block.excepts, tuple) else ())
+        holes = collapsed(block.excepts if isinstance(block.excepts, tuple) else ())
         return f"{text}{self._far} != {{ {', '.join(holes)} }} " if holes else text
 
     def _numbers(self, ports: Iterable[Port]) -> list[str]:
@@ -220,25 +245,16 @@ class _Side:
         found = [f"meta l4proto {each} " for each in dict.fromkeys(whole)]
         for protocol, some in ranges.items():
             if some:
-                text = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in _joined(some))
-                found.append(f"meta l4proto {protocol} th dport {{ {text} }} ")
+                found.append(f"meta l4proto {protocol} th dport {{ {joined(some)} }} ")
         return found
 
     def _named(self, peer: Peer | None, where: str, port: Port) -> str:
         """A named port on egress means, for each destination pod, the number that this pod gives the name."""
         protocol = protocol_of(port)
-        name = f"ports{self.version}-{digest(self._identity(peer), port.port, protocol)}"
-        if name not in self.compiler.sets:
-            selectors = None if peer is None or isinstance(peer.block, IpBlock) else peer
-            elements = {
-                f"{address} . {protocol} . {number}": ""
-                for pod in self.compiler.peers(selectors, self.namespace)
-                for label, proto, number in pod.ports
-                if (label, proto) == (port.port, protocol)
-                for address in of_family(pod.addresses, self.version)
-            }
-            kind = f"{ADDRESS[self.version]} . inet_proto . inet_service"
-            self.compiler.sets[name] = NamedSet(type=kind, elements=elements)
+        selectors = None if peer is None or isinstance(peer.block, IpBlock) else peer
+        name = self.sets.named_ports(
+            self._identity(peer), self._chosen(selectors), str(port.port), protocol, self.version
+        )
         block = where if peer is not None and isinstance(peer.block, IpBlock) else ""
         return f"{block}{IP[self.version]} daddr . meta l4proto . th dport @{name} "
 
@@ -264,26 +280,3 @@ def _base() -> dict[str, Chain]:
             hook="type filter hook input priority -10", rules=(ESTABLISHED, _NEIGHBOURS, "iifname vmap @egress")
         ),
     }
-
-
-def _collapsed(ranges: Iterable[str]) -> list[str]:
-    """The ranges without overlap: nftables refuses a set whose intervals meet."""
-    fours, sixes = [], []
-    for each in ranges:
-        network = ipaddress.ip_network(each, strict=False)
-        if isinstance(network, ipaddress.IPv4Network):
-            fours.append(network)
-        else:
-            sixes.append(network)
-    return [str(each) for each in (*ipaddress.collapse_addresses(fours), *ipaddress.collapse_addresses(sixes))]
-
-
-def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The port ranges without overlap, in order."""
-    joined: list[tuple[int, int]] = []
-    for low, high in sorted(ranges):
-        if joined and low <= joined[-1][1] + 1:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], high))
-        else:
-            joined.append((low, high))
-    return joined

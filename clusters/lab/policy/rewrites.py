@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from clusters.lab.policy.compiler import DROP, ESTABLISHED
+from clusters.lab.policy.compiler import ESTABLISHED
 from clusters.lab.policy.mutation import Around, Compile, World
-from clusters.lab.policy.ruleset import FAMILIES, Chain, NamedSet, Ruleset
+from clusters.lab.policy.ruleset import DROP, FAMILIES, Chain, NamedSet, Ruleset
 from clusters.lab.policy.snapshot import Pod, Snapshot
 from policies.model import (
     ABSENT,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 TABLE = "inet eastwest"
 FAMILIES = (4, 6)
@@ -17,14 +17,22 @@ IP = {4: "ip", 6: "ip6"}
 """The keyword of a family's header."""
 ADDRESS = {4: "ipv4_addr", 6: "ipv6_addr"}
 """A family's address type."""
+ALLOW = "return"
+"""The verdict of a pod's chain that lets a packet go on to the other direction."""
+DROP = "counter drop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedSet:
-    """A named set, or a verdict map where `type` says `: verdict`; elements are key → verdict (empty in a set)."""
+    """A named set, or a verdict map where `type` says `: verdict`; elements are key → verdict (empty in a set).
+
+    Attributes:
+        ranges: Whether elements may be ranges, none of which meets another.
+    """
 
     type: str
     elements: Mapping[str, str] = field(default_factory=dict)
+    ranges: bool = False
 
     @property
     def keyword(self) -> str:
@@ -56,7 +64,7 @@ def merged(parts: Iterable[Ruleset]) -> Ruleset:
         for name, each in part.sets.items():
             before = sets.get(name)
             elements = {**before.elements, **each.elements} if before else each.elements
-            sets[name] = NamedSet(type=each.type, elements=elements)
+            sets[name] = replace(each, elements=elements)
         chains.update(part.chains)
     return Ruleset(sets=sets, chains=chains)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from clusters.lab.client import Object
+from policies.calico.model import CalicoPolicy, NetworkSet
 from policies.model import NetworkPolicy
 
 Labels = Mapping[str, str]
@@ -24,6 +25,7 @@ class Pod:
         addresses: Every address it has; empty while it is pending.
         ports: Its containers' named ports: (name, protocol in lower case, number).
         counts: Whether it can be a peer: not over, and with a network of its own.
+        account: The name of its ServiceAccount.
     """
 
     namespace: str
@@ -33,6 +35,7 @@ class Pod:
     addresses: tuple[str, ...] = ()
     ports: tuple[tuple[str, str, int], ...] = ()
     counts: bool = True
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +68,19 @@ class Service:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What is known now."""
+    """What is known now.
+
+    Attributes:
+        accounts: (namespace, name) of each ServiceAccount → its labels.
+        calico, network_sets: Of both scopes.
+    """
 
     pods: tuple[Pod, ...] = ()
     namespaces: Mapping[str, Labels] = field(default_factory=dict)
+    accounts: Mapping[tuple[str, str], Labels] = field(default_factory=dict)
     policies: tuple[NetworkPolicy, ...] = ()
+    calico: tuple[CalicoPolicy, ...] = ()
+    network_sets: tuple[NetworkSet, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     services: tuple[Service, ...] = ()
 
@@ -100,6 +111,7 @@ def pod(obj: Object, addresses: Iterable[str] = ()) -> Pod:
         addresses=tuple(addresses) or tuple(written),
         ports=ports,
         counts=status.get("phase") not in OVER and not spec.get("hostNetwork"),
+        account=spec.get("serviceAccountName") or "default",
     )
 
 

@@ -34,7 +34,8 @@ def difference(before: Ruleset, after: Ruleset) -> str:
 def _new_sets(before: Ruleset, after: Ruleset) -> Iterable[str]:
     for name, each in after.sets.items():
         if name not in before.sets:
-            yield f"add {each.keyword} {TABLE} {name} {{ type {each.type}; }}"
+            flags = " flags interval;" if each.ranges else ""
+            yield f"add {each.keyword} {TABLE} {name} {{ type {each.type};{flags} }}"
 
 
 def _new_chains(before: Ruleset, after: Ruleset) -> Iterable[str]:

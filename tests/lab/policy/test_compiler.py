@@ -177,4 +177,5 @@ def test_pod_from_its_object() -> None:
         labels={"app": "a"},
         addresses=("10.0.0.1", "fd00::1"),
         ports=(("i", "tcp", 1), ("web", "tcp", 80), ("d", "udp", 53)),
+        account="default",
     )

@@ -1,7 +1,8 @@
 """How cost grows with the number of pods, as one JSON document.
 
 `python -m benchmarks.scale [--pods N…] [--policies N]` makes, for each number, a lab with so many naked workloads in
-two namespaces on two nodes, one in four closed by policy to all but one class, and as many policies as asked; and measures
+two namespaces on two nodes, in classes of which one is closed to all but another, with as many policies as asked, and
+measures
 
 - `matrix`: every pod to every pod (N × N cells) once, in seconds, with what was not as expected;
 - `change`: from the API server's acknowledgement of one policy to the first probe of a small table in the new state;

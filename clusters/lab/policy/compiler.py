@@ -4,10 +4,10 @@ What belongs here: the meaning of NetworkPolicy v1 in the lab, inference and def
 which it stands with Calico's own policies. What does not: theirs (`calico`), shapes (`policies`), Services
 (`services`), the kernel (`engine`).
 
-One chain for each local pod and direction in which a policy is about it: a rule that allows returns to the base chain,
-which goes on to the other direction; what no rule allowed is dropped at the end. A pod that no policy is about has no
-chain. Peers stand in named sets, one for each distinct selector, so that a peer that comes, goes or is relabelled
-changes elements and no rule.
+One chain for each direction and each list of rules that a local pod has in it: a rule that allows returns to the base
+chain, which goes on to the other direction; what no rule allowed is dropped at the end. Pods with the same rules share
+a chain, and one whose rules change goes over to another; a pod that no policy is about has none. Peers stand in named
+sets, one for each distinct selector, so that a peer that comes, goes or is relabelled changes elements and no rule.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from clusters.lab.policy.ruleset import (
     Chain,
     NamedSet,
     Ruleset,
+    digest,
     family,
     of_family,
 )
 from clusters.lab.policy.sets import Sets, collapsed, joined
-from clusters.lab.policy.snapshot import Attachment, Labels, Pod, Snapshot
+from clusters.lab.policy.snapshot import Labels, Pod, Snapshot
 from policies.calico.model import CalicoPolicy
 from policies.model import (
     Expression,
@@ -129,8 +130,9 @@ class _Compiler:
                 deciding = [self._kubernetes(each, direction, pod) for each in theirs if direction in directions(each)]
                 deciding += [self._calico(each, direction) for each in own if direction in calico.directions(each)]
                 if deciding:
-                    name = chain_name(direction, attachment)
-                    self.chains[name] = Chain(rules=_chain(pod, deciding))
+                    chain = Chain(rules=_chain(pod, deciding))
+                    name = chain_name(direction, chain)
+                    self.chains[name] = chain
                     jumps[direction][f'"{attachment.interface}"'] = f"jump {name}"
         own_addresses = [each.pod.addresses for each in self.snapshot.attachments]
         made = self.sets.made
@@ -264,9 +266,9 @@ def protocol_of(port: Port) -> str:
     return (port.protocol if isinstance(port.protocol, Transport) else Transport.TCP).lower()
 
 
-def chain_name(direction: PolicyType, attachment: Attachment) -> str:
-    """The chain of a pod's direction."""
-    return f"{direction.lower()}-{attachment.pod.uid}"
+def chain_name(direction: PolicyType, chain: Chain) -> str:
+    """The name that a direction's chain has for what it says: one that says something else is another chain."""
+    return f"{direction.lower()}-{digest(chain.rules)}"
 
 
 def _base() -> dict[str, Chain]:

@@ -31,7 +31,7 @@ from clusters.lab.policy.mutation import World
 from clusters.lab.policy.ruleset import Ruleset, merged
 from clusters.lab.policy.services import compile_services
 from clusters.lab.policy.snapshot import Attachment, Pod, Snapshot
-from clusters.lab.policy.transaction import difference, fresh
+from clusters.lab.policy.transaction import fresh, steps
 from flows.errors import UsageError
 from policies.model import NetworkPolicy, PolicyType
 from policies.read import read
@@ -194,9 +194,10 @@ class Dataplane:
             )
             if self._programmed is None:
                 await asyncio.to_thread(system.nft, fresh(wanted))
-            elif script := difference(self._programmed, wanted):
+            else:
                 try:
-                    await asyncio.to_thread(system.nft, script)
+                    for script in steps(self._programmed, wanted):
+                        await asyncio.to_thread(system.nft, script)
                 except system.KernelError:
                     _log.exception("the kernel refused a change, programming everything afresh")
                     await asyncio.to_thread(system.nft, fresh(wanted))

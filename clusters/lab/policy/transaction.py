@@ -1,16 +1,23 @@
-"""From one ruleset to another as one nftables script: the kernel takes all of it or nothing.
+"""From one ruleset to another as nftables scripts, each of which the kernel takes as a whole or not at all.
 
-What belongs here: order (what is referred to exists first and goes last) and economy (only what differs is named).
-What does not: what the rules mean.
+What belongs here: order (what is referred to exists first and goes last), economy (only what differs is named), and
+how much one script may say. What does not: what the rules mean.
+
+A change takes effect in one script, the switch. What it refers to and nobody else does yet may be made in scripts
+before it, and what nobody refers to any more removed in scripts after it: the kernel takes no more than 200 kB at once
+from whoever may not raise that limit, as nobody may inside a user namespace.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from clusters.lab.policy.ruleset import TABLE, Chain, Ruleset
 
 EMPTY = Ruleset()
+MOST: Final = 32_000
+"""Characters of one script; as messages to the kernel they are three to four times as much."""
 
 
 def fresh(wanted: Ruleset) -> str:
@@ -19,16 +26,49 @@ def fresh(wanted: Ruleset) -> str:
 
 
 def difference(before: Ruleset, after: Ruleset) -> str:
-    """A script that turns `before` into `after`; empty where nothing differs."""
-    lines = [
+    """One script that turns `before` into `after`; empty where nothing differs."""
+    return "".join(steps(before, after, most=0))
+
+
+def steps(before: Ruleset, after: Ruleset, most: int = MOST) -> list[str]:
+    """Scripts that turn `before` into `after`, in order; none where nothing differs.
+
+    Args:
+        most: Characters beyond which it is more than one script; 0 makes it one, however long.
+    """
+    making = [
         *_new_sets(before, after),
         *_new_chains(before, after),
-        *_gone_elements(before, after),
-        *_added_elements(before, after),
-        *_rules(before, after),
-        *_gone(before, after),
+        *_added_elements(before, after, new=True),
+        *_rules(before, after, new=True),
     ]
-    return "".join(f"{line}\n" for line in lines)
+    switch = [
+        *_gone_elements(before, after),
+        *_added_elements(before, after, new=False),
+        *_rules(before, after, new=False),
+    ]
+    removing = list(_gone(before, after))
+    whole = [f"{line}\n" for line in (*making, *switch, *removing)]
+    if not whole:
+        return []
+    if not most or sum(map(len, whole)) <= most:
+        return ["".join(whole)]
+    return [
+        *_parts(making, most),
+        *(["".join(f"{line}\n" for line in switch)] if switch else []),
+        *_parts(removing, most),
+    ]
+
+
+def _parts(lines: Iterable[str], most: int) -> list[str]:
+    """The lines in as few scripts as their length allows."""
+    parts: list[str] = []
+    for line in lines:
+        if parts and len(parts[-1]) + len(line) < most:
+            parts[-1] += f"{line}\n"
+        else:
+            parts.append(f"{line}\n")
+    return parts
 
 
 def _new_sets(before: Ruleset, after: Ruleset) -> Iterable[str]:
@@ -55,8 +95,11 @@ def _gone_elements(before: Ruleset, after: Ruleset) -> Iterable[str]:
             yield f"delete element {TABLE} {name} {{ {', '.join(sorted(gone))} }}"
 
 
-def _added_elements(before: Ruleset, after: Ruleset) -> Iterable[str]:
+def _added_elements(before: Ruleset, after: Ruleset, *, new: bool) -> Iterable[str]:
+    """Elements of sets that are new, or of all others and of every map: a map leads to chains."""
     for name, each in after.sets.items():
+        if new != (name not in before.sets and each.keyword == "set"):
+            continue
         held: Mapping[str, str] = before.sets[name].elements if name in before.sets else {}
         added = {key: value for key, value in each.elements.items() if held.get(key) != value}
         if added:
@@ -67,8 +110,11 @@ def _element(key: str, verdict: str) -> str:
     return f"{key} : {verdict}" if verdict else key
 
 
-def _rules(before: Ruleset, after: Ruleset) -> Iterable[str]:
+def _rules(before: Ruleset, after: Ruleset, *, new: bool) -> Iterable[str]:
+    """Rules of chains that are new and that nothing leads to yet, or of all others."""
     for name, chain in after.chains.items():
+        if new != (name not in before.chains and not chain.hook):
+            continue
         held = before.chains.get(name, Chain())
         if chain.rules != held.rules:
             if held.rules:

@@ -28,7 +28,7 @@ from clusters.lab.policy.engine import compile_ruleset, service_routes
 from clusters.lab.policy.mutation import Around, World
 from clusters.lab.policy.ruleset import Ruleset, of_family
 from clusters.lab.policy.snapshot import Attachment, Pod, Snapshot
-from clusters.lab.policy.transaction import EMPTY, difference
+from clusters.lab.policy.transaction import EMPTY, steps
 
 PLAN = addresses.EVERY
 """Of both families, whatever is asked."""
@@ -190,13 +190,13 @@ class _Child:
                 (mutant, index), World(node=addresses.node_name(index), now=lambda: 0.0, wake=lambda _: None)
             )
             wanted = around(mine, world, compile_ruleset)
-            script = difference(self.programmed[index], wanted)
+            todo = steps(self.programmed[index], wanted)
             if self.programmed[index] is EMPTY:
-                script = f"add table inet eastwest\n{script}"
-            if script:
+                todo = ["add table inet eastwest\n", *todo]
+            for script in todo:
                 system.nft(script, netns=node)
             self.programmed[index] = wanted
-            scripts.append(script)
+            scripts.append("".join(todo))
         return scripts
 
     async def rebuild(self, snapshot: Snapshot) -> None:

@@ -14,7 +14,7 @@ from clusters.lab.policy.snapshot import Snapshot
 from policies.calico.model import CalicoPolicy, NetworkSet
 from policies.calico.read import read
 from tests.lab.policy.bench import Bench, Probe
-from tests.lab.policy.world import attached
+from tests.lab.policy.world import attached, rules_of
 from tests.lab.policy.world import policy as kubernetes
 
 Add = Callable[[Snapshot], Snapshot]
@@ -328,8 +328,8 @@ def test_rules_keep_their_order_in_both_families(snapshot: Snapshot) -> None:
     )
     denies = f"{{{B}, ingress: [{{action: Allow, {FROM_A}}}, {{action: Deny}}]}}"
     known = own("p", denies)(replace(snapshot, pods=pods, attachments=()))
-    chain = compile_policies(attached(known, "b")).chains["ingress-uid-b"]
-    assert [re.sub(r"@\S+", "@a", each.partition(" comment")[0]) for each in chain.rules] == [
+    rules = rules_of(compile_policies(attached(known, "b")), "b")
+    assert [re.sub(r"@\S+", "@a", each.partition(" comment")[0]) for each in rules] == [
         "ip saddr @a return",
         "ip6 saddr @a return",
         "counter drop",

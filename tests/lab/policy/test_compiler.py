@@ -11,7 +11,7 @@ from clusters.lab.policy.ruleset import Ruleset
 from clusters.lab.policy.snapshot import Pod, Service, ServicePort, Snapshot, pod
 from policies.model import Expression, Operator, PolicyType, Selector
 from tests.lab.policy.bench import Bench
-from tests.lab.policy.world import attached, policy
+from tests.lab.policy.world import attached, policy, rules_of
 
 LABELS = {"app": "a", "empty": ""}
 
@@ -73,7 +73,7 @@ def test_isolated_directions(spec: str, isolated: set[PolicyType]) -> None:
 
 def _rules(snapshot: Snapshot, spec: str, direction: str = "ingress") -> list[str]:
     compiled = compile_policies(replace(attached(snapshot, "b"), policies=(policy(spec),)))
-    return [rule.partition(" comment")[0] for rule in compiled.chains[f"{direction}-uid-b"].rules]
+    return [rule.partition(" comment")[0] for rule in rules_of(compiled, "b", direction)]
 
 
 RULES = [
@@ -135,9 +135,7 @@ def test_both_families_are_compiled_alike(snapshot: Snapshot) -> None:
 
     compiled = compile_policies(attached(_dual(snapshot), "a", "b"))
     assert shape(compiled, 4) == shape(compiled, 6)
-    assert any(
-        "ip6 saddr fd00::/64 ip6 saddr != { fd00::8/125 }" in rule for rule in compiled.chains["ingress-uid-b"].rules
-    )
+    assert any("ip6 saddr fd00::/64 ip6 saddr != { fd00::8/125 }" in rule for rule in rules_of(compiled, "b"))
 
 
 def test_kernel_takes_both_families(bench: Bench, world: Snapshot) -> None:

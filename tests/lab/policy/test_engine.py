@@ -12,11 +12,16 @@ import pytest
 from clusters.lab import system
 from clusters.lab.client import NAMESPACES, NETWORK_POLICIES, PODS, Client, Object, Resource
 from clusters.lab.options import LabOptions
+from clusters.lab.policy.compiler import chain_name
 from clusters.lab.policy.engine import Dataplane
+from clusters.lab.policy.ruleset import DROP, Chain
 from flows.errors import UsageError
+from policies.model import PolicyType
 
 DEADLINE = 10.0
 DENY = {"podSelector": {}, "policyTypes": ["Ingress"]}
+SHUT = chain_name(PolicyType.INGRESS, Chain(rules=(DROP,)))
+"""The chain of pods that nobody may call."""
 
 
 Asked = list[tuple[str, str, dict[str, str]]]
@@ -122,7 +127,7 @@ def test_attach_returns_once_the_pod_is_guarded(monkeypatch: pytest.MonkeyPatch)
     async def scenario(_api: Api, plane: Dataplane, kernel: Kernel) -> None:
         await kernel.next()
         await plane.attach(_pod("a"), "ew1", ["10.244.0.2"])
-        assert '{ "ew1" : jump ingress-uid-a }' in kernel.scripts.get_nowait()
+        assert f'{{ "ew1" : jump {SHUT} }}' in kernel.scripts.get_nowait()
 
     _play(monkeypatch, scenario, (NETWORK_POLICIES, _policy("deny", DENY)))
 
@@ -142,7 +147,7 @@ def test_detach_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         await plane.attach(_pod("a"), "ew1", ["10.244.0.2"])
         await kernel.next()
         await plane.detach("uid-a")
-        assert "delete chain inet eastwest ingress-uid-a" in await kernel.next()
+        assert f"delete chain inet eastwest {SHUT}" in await kernel.next()
         assert plane.snapshot().attachments == ()
 
     _play(monkeypatch, scenario, (NETWORK_POLICIES, _policy("deny", DENY)))
@@ -154,7 +159,7 @@ def test_policies_come_and_go_with_the_watch(monkeypatch: pytest.MonkeyPatch) ->
         await plane.attach(_pod("a"), "ew1", ["10.244.0.2"])
         await kernel.next()
         api.tell(NETWORK_POLICIES, "ADDED", _policy("deny", DENY))
-        assert "jump ingress-uid-a" in await kernel.next()
+        assert f"jump {SHUT}" in await kernel.next()
         api.tell(NETWORK_POLICIES, "DELETED", _policy("deny", DENY))
         assert "delete chain" in await kernel.next()
 
@@ -169,7 +174,7 @@ def test_own_address_counts_before_the_status_tells(monkeypatch: pytest.MonkeyPa
         only_a = {"podSelector": {}, "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "a"}}}]}]}
         api.tell(NETWORK_POLICIES, "ADDED", _policy("only-a", only_a))
         script = ""
-        while "ingress-uid-a" not in script:
+        while "jump ingress-" not in script:
             script = await kernel.next()
         known = {each.name: (each.labels, each.addresses) for each in plane.snapshot().pods}
         assert known == {"a": ({"app": "a"}, ("10.244.0.2",)), "b": ({}, ())}
@@ -182,8 +187,8 @@ def test_unreadable_policy_closes_its_namespace(monkeypatch: pytest.MonkeyPatch)
         await kernel.next()
         await plane.attach(_pod("a"), "ew1", ["10.244.0.2"])
         script = await kernel.next()
-        assert "add rule inet eastwest egress-uid-a counter drop" in script
-        assert "add rule inet eastwest ingress-uid-a counter drop" in script
+        assert f"add rule inet eastwest {SHUT.replace('ingress', 'egress')} counter drop" in script
+        assert f"add rule inet eastwest {SHUT} counter drop" in script
 
     _play(monkeypatch, scenario, (NETWORK_POLICIES, _policy("odd", {"podSelector": {}, "surprise": 1})))
 
@@ -218,7 +223,7 @@ def test_cancelled_attach_still_knows_what_is_in_force(monkeypatch: pytest.Monke
         attaching.cancel()
         await asyncio.gather(attaching, return_exceptions=True)
         await plane.detach("uid-a")
-        assert "delete chain inet eastwest ingress-uid-a" in await kernel.next()
+        assert f"delete chain inet eastwest {SHUT}" in await kernel.next()
 
     _play(monkeypatch, scenario, (NETWORK_POLICIES, _policy("deny", DENY)))
 

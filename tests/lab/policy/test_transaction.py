@@ -12,9 +12,9 @@ from clusters.lab import system
 from clusters.lab.policy.engine import compile_ruleset
 from clusters.lab.policy.ruleset import TABLE, Chain, NamedSet, Ruleset
 from clusters.lab.policy.snapshot import Pod, Snapshot
-from clusters.lab.policy.transaction import EMPTY, difference, fresh
+from clusters.lab.policy.transaction import EMPTY, MOST, difference, fresh, steps
 from policies.model import NetworkPolicy
-from tests.lab.policy.bench import Bench
+from tests.lab.policy.bench import Bench, Probe
 from tests.lab.policy.world import attached, policy
 
 FROM_FRONT = "{podSelector: {matchLabels: {app: b}}, ingress: [{from: [{podSelector: {matchLabels: {tier: front}}}]}]}"
@@ -55,15 +55,66 @@ def test_vanished_peer_touches_set_elements_only(snapshot: Snapshot) -> None:
     assert [line.split()[:2] for line in lines] == [["delete", "element"]]
 
 
-def test_changed_policy_rewrites_the_chains_of_its_pods_only(snapshot: Snapshot) -> None:
+def test_changed_policy_leads_its_pods_alone_to_another_chain(snapshot: Snapshot) -> None:
     other = policy("{podSelector: {matchLabels: {app: a}}, ingress: []}", name="other")
     known = attached(snapshot, "a", "b")
     before = compile_ruleset(replace(known, policies=(other, policy(FROM_FRONT))))
     after = compile_ruleset(replace(known, policies=(other, policy(FROM_FRONT.replace("front", "back")))))
-    touched = {
-        line.split()[4] for line in difference(before, after).splitlines() if " chain " in line or " rule " in line
-    }
-    assert touched == {"ingress-uid-b"}
+    lines = difference(before, after).splitlines()
+    touched = {line.split()[4] for line in lines if " chain " in line or " rule " in line}
+    old, new = (each.sets["ingress"].elements['"ew-b"'] for each in (before, after))
+    assert touched == {old.removeprefix("jump "), new.removeprefix("jump ")}
+    assert [line for line in lines if " ingress { " in line] == [
+        f'delete element {TABLE} ingress {{ "ew-b" }}',
+        f'add element {TABLE} ingress {{ "ew-b" : {new} }}',
+    ]
+
+
+def test_pods_with_the_same_rules_share_a_chain(snapshot: Snapshot) -> None:
+    shut = policy("{podSelector: {}, policyTypes: [Ingress, Egress]}")
+    compiled = compile_ruleset(replace(attached(snapshot, "a", "b", "c"), policies=(shut,)))
+    assert len(compiled.sets["ingress"].elements) == 3
+    assert len([name for name in compiled.chains if name.startswith("ingress-")]) == 1
+
+
+def _many(snapshot: Snapshot, port: int) -> Ruleset:
+    """What is in force under three hundred policies."""
+    specs = (
+        f"{{podSelector: {{}}, ingress: [{{from: [{{podSelector: {{matchLabels: {{app: a{number}}}}}}}],"
+        f" ports: [{{port: {port}}}]}}]}}"
+        for number in range(300)
+    )
+    policies = tuple(policy(spec, name=f"p{number}") for number, spec in enumerate(specs))
+    return compile_ruleset(replace(attached(snapshot, "a", "b"), policies=policies))
+
+
+def test_a_large_change_takes_effect_in_one_script_of_several(snapshot: Snapshot) -> None:
+    """What is made before the switch nobody refers to yet, and what is removed after it nobody does any more."""
+    before, after = _many(snapshot, 80), _many(snapshot, 81)
+    scripts = steps(before, after)
+    assert len(scripts) > 2
+    assert max(map(len, scripts)) < MOST
+    (switch,) = (place for place, script in enumerate(scripts) if f"{TABLE} ingress {{" in script)
+    led = {verdict[5:] for verdict in before.sets["ingress"].elements.values()}
+    for place, script in enumerate(scripts):
+        touched = {line.split()[4] for line in script.splitlines()}
+        assert place >= switch or not touched & led
+    assert "".join(scripts) == difference(before, after)
+
+
+@pytest.mark.usefixtures("world")
+def test_a_change_larger_than_the_kernel_takes_at_once(bench: Bench, world: Snapshot) -> None:
+    """Four hundred rules in two directions: more than 200 kB as messages to the kernel."""
+    spec = "{podSelector: {}, ingress: [%s], egress: [%s]}"
+    rule = "{%s: [{podSelector: {matchLabels: {app: n%d}}}], ports: [{port: %d}]}"
+    policies = tuple(
+        policy(spec % (rule % ("from", number, number + 1), rule % ("to", number, number + 1)), name=f"p{number}")
+        for number in range(400)
+    )
+    bench.program(replace(world, policies=policies))
+    assert bench.probe(Probe("a", "b")) == ["dropped"]
+    bench.program(world)
+    assert bench.probe(Probe("a", "b")) != ["dropped"]
 
 
 def test_deleted_policy_leaves_nothing(snapshot: Snapshot) -> None:

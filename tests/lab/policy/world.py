@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from clusters.lab.policy.ruleset import Ruleset
 from clusters.lab.policy.snapshot import Attachment, Pod, Service, ServicePort, Snapshot
 from policies.model import NetworkPolicy
 from policies.read import read_text
@@ -57,3 +58,9 @@ def attached(snapshot: Snapshot, *names: str) -> Snapshot:
     """The snapshot as the node of these pods sees it."""
     found = tuple(Attachment(pod=each, interface=f"ew-{each.name}") for each in snapshot.pods if each.name in names)
     return replace(snapshot, attachments=found)
+
+
+def rules_of(ruleset: Ruleset, name: str, direction: str = "ingress") -> tuple[str, ...]:
+    """The rules of the chain that one of the `attached` pods has in a direction."""
+    verdict = ruleset.sets[direction].elements[f'"ew-{name}"']
+    return ruleset.chains[verdict.removeprefix("jump ")].rules

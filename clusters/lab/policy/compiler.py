@@ -118,21 +118,23 @@ class _Compiler:
     snapshot: Snapshot
     sets: Sets
     chains: dict[str, Chain] = field(default_factory=dict)
+    named: dict[tuple[object, ...], str] = field(default_factory=dict)
 
     def compile(self) -> Ruleset:
         jumps: dict[PolicyType, dict[str, str]] = {each: {} for each in PolicyType}
+        seen = calico.Labelled(self.snapshot)
         for attachment in self.snapshot.attachments:
             pod = attachment.pod
             theirs = [each for each in self.snapshot.policies if selects(each, pod)]
-            seen = calico.Labelled(self.snapshot)
             own = [each for each in self.snapshot.calico if seen.applies(each, pod)]
             for direction in PolicyType:
-                deciding = [self._kubernetes(each, direction, pod) for each in theirs if direction in directions(each)]
-                deciding += [self._calico(each, direction) for each in own if direction in calico.directions(each)]
-                if deciding:
-                    chain = Chain(rules=_chain(pod, deciding))
-                    name = chain_name(direction, chain)
-                    self.chains[name] = chain
+                name = self._chain(
+                    direction,
+                    pod,
+                    [each for each in theirs if direction in directions(each)],
+                    [each for each in own if direction in calico.directions(each)],
+                )
+                if name:
                     jumps[direction][f'"{attachment.interface}"'] = f"jump {name}"
         own_addresses = [each.pod.addresses for each in self.snapshot.attachments]
         made = self.sets.made
@@ -144,6 +146,23 @@ class _Compiler:
             made[direction.lower()] = NamedSet(type="ifname : verdict", elements=elements)
         self.chains.update(_base())
         return Ruleset(sets=made, chains=self.chains)
+
+    def _chain(
+        self, direction: PolicyType, pod: Pod, theirs: Sequence[NetworkPolicy], own: Sequence[CalicoPolicy]
+    ) -> str:
+        """The name of the chain that these policies make for the pod; empty when there are none."""
+        if not theirs and not own:
+            return ""
+        versions = tuple(sorted({family(each) for each in pod.addresses}) or [4])
+        # All that a chain can depend on, so that pods alike are compiled once.
+        alike = (direction, versions, pod.ports, *map(id, theirs), *map(id, own))
+        if alike not in self.named:
+            deciding = [self._kubernetes(each, direction, pod) for each in theirs]
+            deciding += [self._calico(each, direction) for each in own]
+            chain = Chain(rules=_rules(versions, deciding))
+            self.named[alike] = chain_name(direction, chain)
+            self.chains[self.named[alike]] = chain
+        return self.named[alike]
 
     def _kubernetes(self, policy: NetworkPolicy, direction: PolicyType, pod: Pod) -> _Deciding:
         rules = policy.ingress if direction is PolicyType.INGRESS else policy.egress
@@ -163,9 +182,8 @@ class _Compiler:
         )
 
 
-def _chain(pod: Pod, policies: Iterable[_Deciding]) -> tuple[str, ...]:
+def _rules(versions: Sequence[int], policies: Iterable[_Deciding]) -> tuple[str, ...]:
     """The rules of all policies, the first to decide first; each packet meets those of its own family only."""
-    versions = sorted({family(each) for each in pod.addresses}) or [4]
     lines: dict[str, None] = {}
     for policy in sorted(policies, key=lambda each: each.order):
         lines.update(dict.fromkeys(policy.lines(versions)))

@@ -32,7 +32,7 @@ class Dataplane(Protocol):
         ...
 
     async def attach(self, pod: Object, interface: str, addresses: list[str]) -> None:
-        """Put a pod's policies in force; nothing of the pod runs before this returns."""
+        """Put a pod's policies in force; its link is made only after this has returned."""
         ...
 
     async def detach(self, uid: str) -> None:

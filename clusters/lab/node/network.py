@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,8 +31,30 @@ def interface_name(uid: str) -> str:
     return "ew" + hashlib.sha256(uid.encode()).hexdigest()[:11]
 
 
-class ExhaustedError(Exception):
-    """Every address of the node's range is taken; the message names the range."""
+ASKED_FOR: Final = "cni.projectcalico.org/ipAddrs"
+"""The annotation by which a pod asks Calico's IPAM for addresses, one of each family at most, as a JSON list."""
+
+
+class AddressError(Exception):
+    """A pod cannot have an address, or not the one that it asks for; the message names it and the remedy."""
+
+
+def asked_for(annotations: Mapping[str, str]) -> list[str]:
+    """The addresses that a pod asks for; none by default.
+
+    Raises:
+        AddressError: The annotation is no JSON list of addresses, or names two of one family.
+    """
+    text = annotations.get(ASKED_FOR, "")
+    if not text:
+        return []
+    try:
+        found = [ipaddress.ip_address(each) for each in json.loads(text)]
+    except (ValueError, TypeError):
+        raise AddressError(f'annotation {ASKED_FOR} is {text!r}; write a JSON list: ["10.244.0.9"]') from None
+    if len({each.version for each in found}) < len(found):
+        raise AddressError(f"annotation {ASKED_FOR} names two addresses of one family; write one of each at most")
+    return [str(each) for each in found]
 
 
 class AddressPool:
@@ -42,28 +65,42 @@ class AddressPool:
         self._next = [2 for _ in ranges]
         self._taken: set[str] = set()
 
-    def take(self) -> list[str]:
+    def take(self, wanted: Sequence[str] = ()) -> list[str]:
         """One address of each range, in the order of the ranges.
 
+        Args:
+            wanted: Addresses that are asked for; a range for which none is gives its next one.
+
         Raises:
-            ExhaustedError: A range has none left; nothing was taken.
+            AddressError: A range has none left, or one that is wanted is taken or of no range; nothing was taken.
         """
-        found: list[str] = []
-        for index, network in enumerate(self._ranges):
-            size = min(network.num_addresses, 1 << 16)
-            usable = range(2, size - 1)  # the first two and the last are never a pod's, as CNI plugins hold it
-            start = self._next[index] - 2
-            for step in range(len(usable)):
-                offset = usable[(start + step) % len(usable)]
-                address = str(network[offset])
-                if address not in self._taken:
-                    self._next[index] = offset + 1
-                    found.append(address)
-                    break
-            else:
-                raise ExhaustedError(f"no address left in {network}; delete pods or use more nodes")
+        chosen = {self._range_of(each): each for each in wanted}
+        if taken := sorted(set(wanted) & self._taken):
+            raise AddressError(f"address {taken[0]} is another pod's; delete that pod first")
+        nexts = list(self._next)
+        found = [chosen.get(index) or self._free(index, nexts) for index in range(len(self._ranges))]
+        self._next = nexts
         self._taken.update(found)
         return found
+
+    def _range_of(self, address: str) -> int:
+        for index, network in enumerate(self._ranges):
+            if ipaddress.ip_address(address) in network:
+                return index
+        raise AddressError(f"address {address} is not of this node's {', '.join(map(str, self._ranges))}")
+
+    def _free(self, index: int, nexts: list[int]) -> str:
+        network = self._ranges[index]
+        size = min(network.num_addresses, 1 << 16)
+        usable = range(2, size - 1)  # the first two and the last are never a pod's, as CNI plugins hold it
+        start = nexts[index] - 2
+        for step in range(len(usable)):
+            offset = usable[(start + step) % len(usable)]
+            address = str(network[offset])
+            if address not in self._taken:
+                nexts[index] = offset + 1
+                return address
+        raise AddressError(f"no address left in {network}; delete pods or use more nodes")
 
     def give_back(self, taken: Sequence[str]) -> None:
         """Make the addresses available again, after all others."""

@@ -57,6 +57,7 @@ class PodWorker:
         self._started = now()
         self._posted: Object = {}
         self._addresses: list[str] = []
+        self._kept: list[str] = []
         self._connecting: asyncio.Task[None] | None = None
         self._lives: dict[str, asyncio.Task[None]] = {}
 
@@ -143,7 +144,6 @@ class PodWorker:
         node, pod = self._node, self.context.pod
         while not self._stop.is_set():
             taken: list[str] = []
-            made: network.PodNetwork | None = None
             try:
                 refused = [each for each in _REFUSED if pod["spec"].get(each)]
                 if refused:
@@ -152,12 +152,12 @@ class PodWorker:
                     self.context.network = network.node_network(node.addresses)
                     self._addresses = list(node.addresses)
                     return
-                taken = node.pool.take()
+                taken = node.pool.take(network.asked_for(pod["metadata"].get("annotations") or {}))
+                # Policies first: from the moment that its link is there the pod's kernel answers whoever calls it.
+                await node.dataplane.attach(pod, network.interface_name(self.uid), taken)
                 made = await self._in_thread(partial(network.connect, self.uid, taken, node.addresses))
-                await node.dataplane.attach(pod, made.interface, made.addresses)
-            except (KernelError, OSError, network.ExhaustedError) as error:
-                if made is not None:
-                    await self._disconnect(made)
+            except (KernelError, OSError, network.AddressError) as error:
+                await node.dataplane.detach(self.uid)
                 node.pool.give_back(taken)
                 words = f"Failed to create pod sandbox: {error}"
                 node.recorder.tell(pod, "FailedCreatePodSandBox", words, warning=True)
@@ -233,7 +233,11 @@ class PodWorker:
         await self._end_sidecars()
 
     async def _let_go(self) -> None:
-        """Take the network away; the address can then be given to another pod."""
+        """Take the network away.
+
+        The addresses are given to no other pod while the API still has them beside this one's labels, unless the pod
+        ended by itself: one that is over is nobody's peer.
+        """
         if self._connecting is not None:
             await self._connecting
         made, self.context.network = self.context.network, None
@@ -242,7 +246,10 @@ class PodWorker:
         await self._disconnect(made)
         if made.interface:
             await self._node.dataplane.detach(self.uid)
-            self._node.pool.give_back(made.addresses)
+            if self._stop.is_set():
+                self._kept = made.addresses
+            else:
+                self._node.pool.give_back(made.addresses)
 
     async def _disconnect(self, made: network.PodNetwork) -> None:
         try:
@@ -309,6 +316,7 @@ class PodWorker:
             except (aiohttp.ClientError, TimeoutError):
                 pass
             await asyncio.sleep(0.2)
+        self._node.pool.give_back(self._kept)
         for each in self.runners.values():
             for log in (each.log, each.previous_log):
                 if log is not None:

@@ -11,7 +11,7 @@ from clusters.lab.client import Object
 from clusters.lab.node import logs, mounts
 from clusters.lab.node.environment import expand
 from clusters.lab.node.logs import Log, Query
-from clusters.lab.node.network import AddressPool, ExhaustedError, interface_name
+from clusters.lab.node.network import ASKED_FOR, AddressError, AddressPool, asked_for, interface_name
 from clusters.lab.node.volumes import write_atomically
 
 DNS = "10.96.0.10"
@@ -29,12 +29,33 @@ def test_an_address_that_was_given_back_comes_last() -> None:
     assert first == ["10.0.0.2"]
     pool.give_back(first)
     assert [pool.take()[0] for _ in range(5)] == ["10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.2"]
-    with pytest.raises(ExhaustedError, match=r"10\.0\.0\.0/29"):
+    with pytest.raises(AddressError, match=r"10\.0\.0\.0/29"):
         pool.take()
 
 
 def test_both_families_are_handed_out_in_order() -> None:
     assert AddressPool(["10.0.0.0/24", "fd00::/64"]).take() == ["10.0.0.2", "fd00::2"]
+
+
+def test_an_address_that_is_asked_for_is_given_once() -> None:
+    pool = AddressPool(["10.0.0.0/29", "fd00::/64"])
+    assert pool.take(["fd00::9"]) == ["10.0.0.2", "fd00::9"]
+    with pytest.raises(AddressError, match="address fd00::9 is another pod's"):
+        pool.take(["fd00::9"])
+    with pytest.raises(AddressError, match=r"10\.1\.0\.1 is not of this node's 10\.0\.0\.0/29, fd00::/64"):
+        pool.take(["10.1.0.1"])
+    assert pool.take(["10.0.0.4"]) == ["10.0.0.4", "fd00::2"]
+
+
+def test_addresses_are_asked_for_as_of_calico() -> None:
+    assert asked_for({ASKED_FOR: '["10.0.0.9", "fd00::9"]'}) == ["10.0.0.9", "fd00::9"]
+    assert asked_for({}) == []
+
+
+@pytest.mark.parametrize("text", ["10.0.0.9", '["here"]', "{}x", '["10.0.0.9", "10.0.0.8"]', "7"])
+def test_what_is_no_list_of_addresses_is_refused(text: str) -> None:
+    with pytest.raises(AddressError, match="write"):
+        asked_for({ASKED_FOR: text})
 
 
 @pytest.mark.parametrize(

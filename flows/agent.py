@@ -50,6 +50,9 @@ BODY = 2_048
 HEADERS = 16_384
 """How much of a request's headers an echo returns, in characters."""
 LONGEST_DELAY = 30.0
+SOURCES = (20_000, 12_000)
+"""First and number of the ports that datagrams are sent from, one after the other: from one that an allowed datagram
+used a moment ago a denied one would pass as that one's, since UDP has no end and kernels remember it for minutes."""
 FEW = 5
 """Failed requests of a sample that are told one by one."""
 MOST_REQUESTS = 100_000
@@ -693,11 +696,14 @@ class Kept:
     def __init__(self, keep: bool = False) -> None:
         self.keep, self.opened = keep, 0
         self.idle: deque[Line] = deque()
+        self.sockets: deque[socket.socket] = deque()
 
     def close(self) -> None:
         """Close those that wait for another request."""
         while self.idle:
             self.idle.popleft().close()
+        while self.sockets:
+            self.sockets.popleft().close()
 
 
 class Prober:
@@ -709,6 +715,7 @@ class Prober:
         files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 16)
         self._slots = asyncio.Semaphore(max(8, (files - 64) // 3))
         self._trust: dict[str, ssl.SSLContext] = {}
+        self._sources = itertools.count(secrets.randbelow(SOURCES[1]))
 
     async def record(self, ask: Message, nonce: str, kept: Kept | None = None, address: str = "") -> Message:
         """What happened to one probe.
@@ -733,7 +740,7 @@ class Prober:
                 if not seen["error"]:
                     seen.update(sent_at=self._loop.time(), phase="connect", resolved=endpoint((address, ask["port"])))
                     work = (
-                        self._datagram(ask, nonce, address, seen)
+                        self._datagram(ask, nonce, address, seen, kept or Kept())
                         if ask["protocol"] == "udp"
                         else self._connection(ask, nonce, address, seen, kept or Kept())
                     )
@@ -948,9 +955,18 @@ class Prober:
             seen["echo"] = {**{key: str(echo.get(key, "")) for key in (*ECHO, "method", "path")}, "headers": told}
             seen["body"] = ""
 
-    async def _datagram(self, ask: Message, nonce: str, address: str, seen: Message) -> None:
+    def _datagram_socket(self, address: str) -> socket.socket:
+        sock = probe_socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+        for number in itertools.islice(self._sources, 8):
+            with contextlib.suppress(OSError):  # taken; at worst the kernel chooses
+                sock.bind(("", SOURCES[0] + number % SOURCES[1]))
+                break
+        return sock
+
+    async def _datagram(self, ask: Message, nonce: str, address: str, seen: Message, kept: Kept) -> None:
         question = json.dumps({"nonce": nonce, "source": ask.get("source", "")}).encode()
-        with probe_socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        with contextlib.ExitStack() as stack:
+            sock = stack.enter_context(kept.sockets.popleft() if kept.sockets else self._datagram_socket(address))
             try:
                 sock.connect((address, int(ask["port"])))
                 seen.update(local=endpoint(sock.getsockname()), phase="send")
@@ -963,6 +979,9 @@ class Prober:
                     except PermissionError as error:  # a rule on our own side drops it; for TCP that is silence, too
                         seen.update(errno="EPERM", detail=f"the caller's own kernel dropped it: {error.strerror}")
                     if await within(self._hear(sock, nonce, seen), float(ask["timeout"]) / 3 if attempt < 3 else 3600):
+                        if kept.keep:
+                            stack.pop_all()
+                            kept.sockets.append(sock)
                         return
             except OSError:
                 seen["icmp"] = icmp_error(sock)

@@ -165,13 +165,13 @@ def _heard(cell: Cell, verdict: Verdict, connecting: Container[tuple[str, int]],
         silent = [
             each
             for each in journal.arrivals
-            if not each.nonce and each.at >= witnesses.since and _address(each.peer) not in own
+            if not each.nonce and each.at >= witnesses.since and bare(each.peer) not in own
         ]
-        if any(each.port == cell.flow.port and _address(each.peer) in sources for each in silent):
+        if any(each.port == cell.flow.port and bare(each.peer) in sources for each in silent):
             told = f"the server accepted a connection from {cell.flow.source}"
             return replace(cell, finding=Finding.DIFFERS, reason=told, verdict=verdict.with_evidence(journal=told))
         known = {address for workload in witnesses.workloads.values() for address in _addresses(workload)}
-        strangers = [each for each in silent if each.port == cell.flow.port and _address(each.peer) not in known]
+        strangers = [each for each in silent if each.port == cell.flow.port and bare(each.peer) not in known]
         if strangers:
             return _undecided(
                 cell, f"unexplained connection from {strangers[0].peer} to {destination}:{cell.flow.port}"
@@ -212,19 +212,19 @@ def _own_proxy(workload: Workload, *, connects: bool) -> frozenset[str]:
 
 
 def _addresses(workload: Workload | None) -> frozenset[str]:
-    return frozenset(_address(each) for each in workload.addresses) if workload else frozenset()
+    return frozenset(bare(each) for each in workload.addresses) if workload else frozenset()
 
 
-def _address(text: str) -> str:
+def bare(text: str) -> str:
     """The address of `10.1.2.3`, `10.1.2.3:80`, `[fd00::1]:80` or `::ffff:10.1.2.3`, in one form."""
-    bare = text.strip()
-    if bare.startswith("["):
-        bare = bare[1:].partition("]")[0]
-    elif bare.count(":") == 1:
-        bare = bare.partition(":")[0]
+    host = text.strip()
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
     try:
-        address = ipaddress.ip_address(bare)
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return bare
+        return host
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)

@@ -22,6 +22,10 @@ INTERVAL = 0.05
 """Seconds between two calls of a flow: the resolution at which an interruption is seen."""
 SHOWN = 5
 """Failures that a report shows one by one."""
+RESENT = 0.9
+"""Seconds to a connection from which on its first SYN was lost: the kernel sends it again after 1 s."""
+IDLE = 0.5
+"""Seconds by which a caller itself may be late for its second attempt to prove that the first was lost."""
 
 
 class Repetition(Protocol):
@@ -56,6 +60,7 @@ class FlowTraffic:
 
     Attributes:
         failures: Calls that ended otherwise than expected, in the order of sending; `undecided` those that say nothing.
+        lost: Calls that ended as expected, but whose first packet got no answer at all.
         longest_gap: The longest time, in seconds, between two calls that ended as expected (from the first call of all
             flows, to the last); `gap_at` says when it began, in seconds from the start.
     """
@@ -64,6 +69,7 @@ class FlowTraffic:
     calls: int
     failures: tuple[Verdict, ...]
     undecided: tuple[Verdict, ...]
+    lost: tuple[Verdict, ...]
     longest_gap: float
     gap_at: float
 
@@ -128,12 +134,26 @@ class TrafficReport:
             told = f"{count} of {unsure[0].calls} calls could not be told" if count else "no call was sent"
             raise InconclusiveError(f"{named}: {told}"[:FIRST_LINE], detail=self.words())
 
+    def verify_lossless(self) -> None:
+        """Return when no call lost its first packet, too; for flows without a proxy, which would answer by itself.
+
+        Raises:
+            VerdictError: One did: for a moment an allowed flow was dropped, and only a second try made up for it.
+            VerdictError, InconclusiveError: As `verify`.
+        """
+        self.verify()
+        for each in self.flows:
+            if each.lost:
+                line = f"{each.flow}: expected no interruption, {len(each.lost)} of {each.calls} calls lost a packet"
+                raise VerdictError(f"{line[:FIRST_LINE]}\n{self.words()}")
+
     def words(self) -> str:
         """One line a flow, and the first failures with their time and evidence."""
         lines = [f"{self.calls} calls in {self.seconds:.1f} s over {self.connections} connections"]
         for each in self.flows:
             told = f"{each.calls} calls, {len(each.failures)} failed"
             told += f", {len(each.undecided)} undecided" if each.undecided else ""
+            told += f", {len(each.lost)} lost a packet (first at {self.at(each.lost[0]):.2f} s)" if each.lost else ""
             lines.append(f"  {each.flow}: {told}; longest gap {each.longest_gap:.2f} s at {each.gap_at:.2f} s")
         for verdict in self.failures[:SHOWN]:
             seen = verdict.evidence
@@ -158,6 +178,7 @@ class TrafficReport:
                     "calls": each.calls,
                     "failed": len(each.failures),
                     "undecided": len(each.undecided),
+                    "lost": len(each.lost),
                     "longest_gap": each.longest_gap,
                     "gap_at": each.gap_at,
                 }
@@ -194,6 +215,11 @@ class Traffic:
         self._connections: Connections = connections
         self._expected = expected or answered()
         self._repeats: dict[str, Repetition] = {}
+
+    @property
+    def destinations(self) -> list[str]:
+        """Whom it calls, each once."""
+        return list(dict.fromkeys(flow.destination for flow in self._flows))
 
     def __enter__(self) -> Self:
         return self.start()
@@ -273,6 +299,11 @@ def _failed(verdict: Verdict, expected: Expected) -> bool:
     return verdict.kind is not Kind.PROBE_ERROR and not expected.matches(verdict)
 
 
+def _lost(verdict: Verdict) -> bool:
+    seen = verdict.evidence
+    return (seen.attempts > 1 or seen.connect_elapsed >= RESENT) and seen.lag < IDLE
+
+
 def _flow(flow: Flow, row: Sequence[Verdict], expected: Expected, started: float, ended: float) -> FlowTraffic:
     well = [each.evidence.sent_at for each in row if expected.matches(each)]
     moments = [started, *well, ended]
@@ -283,6 +314,7 @@ def _flow(flow: Flow, row: Sequence[Verdict], expected: Expected, started: float
         calls=len(row),
         failures=tuple(each for each in row if _failed(each, expected)),
         undecided=tuple(each for each in row if each.kind is Kind.PROBE_ERROR and not expected.matches(each)),
+        lost=tuple(each for each in row if expected.allows and expected.matches(each) and _lost(each)),
         longest_gap=longest,
         gap_at=gap_at,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.frame import tracked
 
-LONGEST = {"flows/agent.py": 1250}
+LONGEST = {"flows/agent.py": 1270}
 """One file that must be one file, because it is what arrives in a pod."""
 IN_ITS_OWN_MACHINE = {Path("tools/fresh-machine")}
 """Its paths are those of the Debian that it makes."""
@@ -92,7 +92,7 @@ def test_a_module_says_what_it_holds() -> None:
 
 def test_the_agent_needs_nothing_but_python() -> None:
     """It runs in any image that has python3, so it may import the standard library only."""
-    found = imports(Path("flows/agent.py")) | imports(Path("flows/relay.py"))
+    found = set().union(*(imports(Path("flows", f"{name}.py")) for name in ("agent", "early", "relay")))
     assert found <= {*sys.stdlib_module_names, "__future__"}
 
 

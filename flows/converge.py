@@ -39,6 +39,7 @@ class Converged:
         verdicts: The last round's; when `held`, the last round of the window.
         latency: Seconds from `applied_at` to the first probe sent in the lasting new state; None when not held.
         since: When the first probe of the window was sent, on the monotonic clock.
+        matched: When the first round was sent from which on a flow lastingly showed what is expected of it.
         nonces: Every nonce of the window's rounds, by flow, but those that the change itself may have cut off.
     """
 
@@ -49,6 +50,7 @@ class Converged:
     seconds: float
     since: float
     nonces: Mapping[Flow, frozenset[str]] = field(default_factory=dict)
+    matched: Mapping[Flow, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -100,7 +102,7 @@ def converge(
             seen.append(_Seen(finished.sent_at, verdicts, shows(cells, verdicts)))
         held = _held(seen, window)
         if held is not None:
-            return _converged(seen, held, applied_at, started)
+            return _converged(cells, seen, held, applied_at, started)
         overdue = bool(under_way) and now > under_way[0].sent_at + 4 * deny_timeout + SLACK
         if (now >= last_launch and not under_way) or overdue:
             return _given_up(seen, under_way, started)
@@ -171,7 +173,9 @@ def _held(seen: Sequence[_Seen], window: float) -> int | None:
     return next(place for place, each in enumerate(seen) if each.sent_at == since)
 
 
-def _converged(seen: Sequence[_Seen], first: int, applied_at: float | None, started: float) -> Converged:
+def _converged(
+    cells: Sequence[Cell], seen: Sequence[_Seen], first: int, applied_at: float | None, started: float
+) -> Converged:
     window = seen[first:]
     latency = None if applied_at is None else max(0.0, window[0].sent_at - applied_at)
     return Converged(
@@ -182,7 +186,21 @@ def _converged(seen: Sequence[_Seen], first: int, applied_at: float | None, star
         seconds=time.monotonic() - started,
         since=window[0].sent_at,
         nonces=_nonces(window),
+        matched={cell.flow: moment for cell in cells if (moment := _matched(cell, seen)) is not None},
     )
+
+
+def _matched(cell: Cell, seen: Sequence[_Seen]) -> float | None:
+    """When the round began from which on every round showed what is expected of a flow; None where none did."""
+    moment: float | None = None
+    for each in reversed(seen):
+        verdict = each.verdicts.get(cell.flow)
+        if verdict is None or verdict.kind is Kind.PROBE_ERROR or cell.expected is None:
+            continue
+        if not cell.expected.matches(verdict):
+            break
+        moment = each.sent_at
+    return moment
 
 
 def _given_up(seen: Sequence[_Seen], under_way: Sequence[Round], started: float) -> Converged:

@@ -41,6 +41,9 @@ class Cell:
         reason: One sentence when the finding is not plain from expected and observed.
         control: How the positive control was seen, for denials.
         cause: What the layered check blames, in a few words.
+        change: What the change that was just made did to the flow: `enforce` closed it, `release` opened it.
+        latency: Seconds from the API server's acknowledgement of that change to the first probe of the flow that was
+            sent in its lasting new state.
     """
 
     flow: Flow
@@ -50,6 +53,8 @@ class Cell:
     reason: str = ""
     control: str = ""
     cause: str = ""
+    change: str = ""
+    latency: float | None = None
 
     @property
     def expected_mark(self) -> str:
@@ -107,6 +112,8 @@ class Cell:
             "finding": str(self.finding),
             "reason": self.reason,
             "control": self.control,
+            "change": self.change,
+            "latency": self.latency,
             "evidence": asdict(self.verdict.evidence) if self.verdict is not None else {},
         }
 

@@ -175,6 +175,11 @@ def enrich(test: TestRecord, *, severity: str = "") -> None:
         attach_matrix(matrix)
     for policy in test.policies:
         attach_policy(policy)
+    closing = words.latencies_of(test)
+    if closing:
+        attach_text("how long each flow took", closing)
+    for each in test.behaviours:
+        attach_text(f"behaviour: {each['name']}: {each['value']}", str(each.get("detail", "")) or str(each["value"]))
     for attachment in test.attachments:
         attach_text(str(attachment["name"]), str(attachment["text"]), str(attachment["type"]))
 
@@ -226,6 +231,8 @@ def environment(run: RunRecord, folder: Path, variables: Mapping[str, str] | Non
         ("platform", run.platform),
         ("seed", run.seed),
         ("command", run.command),
+        *((f"flows {name}", words.distribution(seen)) for name, seen in words.distributions(run)),
+        *((f"behaviour {name}", value) for name, value in words.behaviours(run).items()),
     ]
     lines = [f"{_property(name, key=True)}={_property(value)}\n" for name, value in facts if value]
     files = [

@@ -6,7 +6,7 @@ What belongs here: pairing the flows of two runs and saying how they differ. Wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -51,6 +51,7 @@ class Comparison:
         same: How many flows are as they were; `unpaired` were asked by one run only.
         latency: Enforcement latency of each run.
         cluster: Fingerprint fields that differ: name, before, after.
+        behaviours: What the clusters do differently where the specification leaves it open: name, before, after.
     """
 
     before: str
@@ -64,6 +65,7 @@ class Comparison:
     unpaired: int
     latency: tuple[Latency, Latency]
     cluster: Sequence[tuple[str, str, str]]
+    behaviours: Sequence[tuple[str, str, str]] = ()
 
     def record(self) -> dict[str, Any]:
         """The comparison as JSON."""
@@ -73,6 +75,9 @@ class Comparison:
         """The comparison for a person, what an attacker would like first."""
         lines = [f"{self.before} → {self.after}"]
         lines += [f"  {name}: {old or '–'} → {new or '–'}" for name, old, new in self.cluster]
+        if self.behaviours:
+            lines += ["", f"{words.plural(len(self.behaviours), 'behaviour')} that the specification leaves open"]
+            lines += [f"  {name}: {old or 'not seen'} → {new or 'not seen'}" for name, old, new in self.behaviours]
         titles = (
             ("opened", self.opened, "denied before, answered now"),
             ("closed", self.closed, "answered before, denied now"),
@@ -122,7 +127,8 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
         same=len(kinds["same"]),
         unpaired=len(before.keys() ^ after.keys()),
         latency=(a.summary.latency, b.summary.latency),
-        cluster=_cluster(a, b),
+        cluster=_different(dict(words.fingerprint(a)), dict(words.fingerprint(b))),
+        behaviours=_different(words.behaviours(a), words.behaviours(b)),
     )
 
 
@@ -169,8 +175,7 @@ def _tests(a: RunRecord, b: RunRecord) -> list[TestChange]:
     return changes
 
 
-def _cluster(a: RunRecord, b: RunRecord) -> list[tuple[str, str, str]]:
-    before, after = dict(words.fingerprint(a)), dict(words.fingerprint(b))
+def _different(before: Mapping[str, str], after: Mapping[str, str]) -> list[tuple[str, str, str]]:
     names = dict.fromkeys([*before, *after])
     rows = [(name, before.get(name, ""), after.get(name, "")) for name in names]
     return [row for row in rows if row[1] != row[2]]

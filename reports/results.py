@@ -46,6 +46,7 @@ class TestRecord:
         policies: `name`, `namespace`, `manifest` (YAML text), `enforcement_latency` and `release_latency` (seconds or
             None where it was not measured).
         attachments: `name`, `type` (media type) and `text`: events, logs, rules.
+        behaviours: `name`, `value` and `detail`: what the cluster does where the specification leaves it open.
         timings: Phase → seconds (`namespace`, `workloads`, `baseline`, `converge`…).
         capability: The capability that the test needs, or empty.
     """
@@ -68,6 +69,7 @@ class TestRecord:
     matrices: list[dict[str, Any]] = field(default_factory=list)
     policies: list[dict[str, Any]] = field(default_factory=list)
     attachments: list[dict[str, Any]] = field(default_factory=list)
+    behaviours: list[dict[str, Any]] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
@@ -262,6 +264,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "matrices": ("title", "rows", "columns", "cells", "text"),
     "policies": ("name", "namespace", "manifest"),
     "attachments": ("name", "type", "text"),
+    "behaviours": ("name", "value"),
     "cells": ("row", "column", "flow", "expected_mark", "observed_mark", "finding", "evidence"),
 }
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from reports.results import RunRecord
 
 Standing = Literal["holds", "failed", "undecided", "unproved"]
+Change = Literal["enforce", "release"]
+"""What a change did to a flow: closed it, or opened it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,18 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """How long changes took flow by flow, in seconds; nearest rank: values that were really seen; zeros without any."""
+
+    count: int = 0
+    minimum: float = 0.0
+    p50: float = 0.0
+    p90: float = 0.0
+    p99: float = 0.0
+    maximum: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """The counts of a run and what they say together.
 
@@ -66,6 +80,7 @@ class Summary:
         standing: `holds` (something ran, all of it holds), `failed`, `undecided` (could not tell) or `unproved`
             (nothing ran to an end, or a required test was skipped).
         headline: The same for a person, one line.
+        enforcement: Over all flows that a change closed; `release` over those that one opened.
     """
 
     standing: Standing
@@ -73,6 +88,8 @@ class Summary:
     tests: Tests = field(default_factory=Tests)
     flows: Flows = field(default_factory=Flows)
     latency: Latency = field(default_factory=Latency)
+    enforcement: Distribution = field(default_factory=Distribution)
+    release: Distribution = field(default_factory=Distribution)
 
 
 def summarise(run: RunRecord) -> Summary:
@@ -87,6 +104,8 @@ def summarise(run: RunRecord) -> Summary:
         tests=tests,
         flows=count_flows(cells),
         latency=measure_latency(latencies(run)),
+        enforcement=distribution(flow_latencies(cells, "enforce")),
+        release=distribution(flow_latencies(cells, "release")),
     )
 
 
@@ -120,14 +139,38 @@ def measure_latency(values: Sequence[float]) -> Latency:
     if not values:
         return Latency()
     ordered = sorted(values)
-    rank = max(0, -(-len(ordered) * 95 // 100) - 1)
     return Latency(
         count=len(ordered),
         minimum=ordered[0],
         median=statistics.median(ordered),
-        p95=ordered[rank],
+        p95=_ranked(ordered, 95),
         maximum=ordered[-1],
     )
+
+
+def flow_latencies(cells: Iterable[dict[str, Any]], change: Change) -> list[float]:
+    """Seconds until each flow showed that a change had closed (`enforce`) or opened (`release`) it."""
+    found = (cell.get("latency") for cell in cells if cell.get("change") == change)
+    return [float(value) for value in found if isinstance(value, int | float)]
+
+
+def distribution(values: Sequence[float]) -> Distribution:
+    """Smallest, 50th, 90th and 99th percentile (nearest rank) and largest."""
+    if not values:
+        return Distribution()
+    ordered = sorted(values)
+    return Distribution(
+        count=len(ordered),
+        minimum=ordered[0],
+        p50=_ranked(ordered, 50),
+        p90=_ranked(ordered, 90),
+        p99=_ranked(ordered, 99),
+        maximum=ordered[-1],
+    )
+
+
+def _ranked(ordered: Sequence[float], percent: int) -> float:
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
 _STOPPED = {2: "the run was interrupted", 3: "the run ended in an internal error", 4: "the command could not be used"}

@@ -66,6 +66,10 @@ def summary(run: RunRecord, width: int = 80, reports: Mapping[str, Path] | None 
         lines += _field("flows", _flows(run), width)
     if counted.latency.count:
         lines += _field("latency", _latency(run), width)
+    for name, seen in words.distributions(run):
+        lines += _field(name, words.distribution(seen), width)
+    for name, value in words.behaviours(run).items():
+        lines += _field("behaviour", f"{name}: {value}", width)
     if run.timings:
         lines += _field("took", words.durations(run.timings), width)
     for name, path in (reports or {}).items():
@@ -92,6 +96,8 @@ def markdown(run: RunRecord) -> str:
     parts += ["", f"{_flows(run)}  "]
     if counted.latency.count:
         parts.append(f"Enforcement latency: {_latency(run)}  ")
+    parts += [f"Flows {name}: {words.distribution(seen)}  " for name, seen in words.distributions(run)]
+    parts += [f"- {_escaped(name)}: **{_escaped(value)}**" for name, value in words.behaviours(run).items()]
     return "\n".join(parts) + "\n"
 
 

@@ -40,6 +40,25 @@ def test_latency_runs_to_the_first_probe_of_the_lasting_state() -> None:
     assert "intruder-3" not in late.nonces[flow("intruder")]
 
 
+def test_each_flow_has_the_moment_of_its_own_lasting_state() -> None:
+    agents = {"caller": after(2), "intruder": after(4)}
+    cells = [cell("caller", denied(), None), cell("intruder", denied(), None)]
+    outcome = converge(agents, cells, deny_timeout=0.1, timeout=5.0, window=WINDOW)
+    assert outcome.matched[flow("caller")] < outcome.matched[flow("intruder")] == outcome.since
+
+
+def test_what_came_and_went_is_no_lasting_state() -> None:
+    comes_and_goes = Agent(lambda _flow, number: Kind.DROPPED if number in {1, 2} or number > 3 else Kind.ANSWERED)
+    outcome = converge(
+        {"caller": after(0), "intruder": comes_and_goes},
+        [cell("caller", denied(), None), cell("intruder", denied(), None)],
+        deny_timeout=0.1,
+        timeout=5.0,
+        window=WINDOW,
+    )
+    assert outcome.matched[flow("intruder")] == outcome.since > outcome.matched[flow("caller")]
+
+
 @pytest.mark.parametrize(
     ("kind", "counts"), [pytest.param(Kind.CLOSED, False, id="cut-off"), pytest.param(Kind.DROPPED, True, id="dropped")]
 )

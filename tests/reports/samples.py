@@ -209,6 +209,18 @@ def run(tests: Sequence[TestRecord], **changes: Any) -> RunRecord:
     return replace(made, **changes)
 
 
+def timed() -> RunRecord:
+    """A run with flows that a change closed and one that it opened, and a behaviour."""
+    cells = [
+        replace(cell("caller", "server", denied()), change="enforce", latency=0.02),
+        replace(cell("intruder", "server", denied()), change="enforce", latency=0.3),
+        replace(cell("peer", "server", answered()), change="release", latency=0.04),
+    ]
+    goes_on = [{"name": "established-tcp", "value": "goes on", "detail": ""}]
+    policies = [policy("p", 0.3)]
+    return run([record(1, RULES[1], matrices=[matrix("m", cells).record()], behaviours=goes_on, policies=policies)])
+
+
 def leak() -> TestRecord:
     """An intruder gets through: the failure that matters most."""
     cells = (

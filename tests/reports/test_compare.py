@@ -74,6 +74,18 @@ def test_what_is_different_about_the_cluster_is_said() -> None:
     assert "mutant: – → no-egress" in found.text()
 
 
+def test_behaviours_are_compared_and_never_a_change_of_flows() -> None:
+    def run(value: str) -> RunRecord:
+        goes = [{"name": "established-tcp", "value": value, "detail": ""}]
+        return samples.run([replace(samples.record(1, "A rule holds"), behaviours=goes)])
+
+    found = compare(run("goes on"), run("ends (dropped)"))
+    assert found.behaviours == [("established-tcp", "goes on", "ends (dropped)")]
+    assert "established-tcp: goes on → ends (dropped)" in found.text()
+    assert not [*found.opened, *found.closed, *found.changed]
+    assert compare(run("goes on"), run("goes on")).behaviours == []
+
+
 def test_the_comparison_is_json() -> None:
     record = json.loads(json.dumps(compare(samples.green(), samples.troubled()).record()))
     assert record["schema"] == "eastwest.dev/comparison/v1"

@@ -181,6 +181,16 @@ def test_the_distribution_holds_every_value(values: list[float]) -> None:
     assert len(bars) <= 14
 
 
+def test_flows_have_their_distribution_by_direction_and_behaviours_a_place() -> None:
+    page = html.render(samples.timed())
+    rows = re.findall(r'<tr><th scope="row">(closed|opened)</th>(.*?)</tr>', page)
+    cells = {name: re.findall(r"<td>(.*?)</td>", row) for name, row in rows}
+    assert cells["closed"] == ["2", "20 ms", "20 ms", "300 ms", "300 ms", "300 ms"]
+    assert cells["opened"] == ["1", *["40 ms"] * 5]
+    assert "<dt>established-tcp</dt><dd>goes on</dd>" in page
+    assert "How this cluster behaves" not in html.render(samples.green(2))
+
+
 def test_the_report_is_written_whole(tmp_path: Path) -> None:
     path = html.write(samples.green(2), tmp_path / "deep" / "report.html")
     assert path.read_text().rstrip().endswith("</html>")

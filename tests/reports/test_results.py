@@ -13,6 +13,7 @@ import pytest
 from clusters.cluster import Cluster
 from clusters.profile import Profile
 from flows.errors import UsageError
+from flows.model import denied
 from reports.results import SCHEMA_FILE, ClusterRecord, RunRecord, TestRecord, read, write
 from tests.reports import samples
 
@@ -132,6 +133,18 @@ def test_latency_figures_are_values_that_were_seen() -> None:
     assert (seen.latency.count, seen.latency.minimum, seen.latency.maximum) == (20, values[0], values[-1])
     assert seen.latency.median == pytest.approx(1.05)
     assert seen.latency.p95 == values[18]
+
+
+def test_flows_that_closed_and_opened_are_counted_apart() -> None:
+    cells = [
+        replace(samples.cell("caller", "server", denied(), port=1 + step), change=change, latency=step / 100)
+        for change, steps in (("enforce", range(1, 101)), ("release", [7]), ("", [9]))
+        for step in steps
+    ]
+    seen = samples.run([samples.record(1, "A rule holds", matrices=[samples.matrix("m", cells).record()])]).summary
+    assert (seen.enforcement.count, seen.enforcement.minimum, seen.enforcement.maximum) == (100, 0.01, 1.0)
+    assert (seen.enforcement.p50, seen.enforcement.p90, seen.enforcement.p99) == (0.5, 0.9, 0.99)
+    assert (seen.release.count, seen.release.p99) == (1, 0.07)
 
 
 _SKIPPED = [samples.record(1, "A rule holds", "skipped", reason="needs x")]

@@ -55,6 +55,14 @@ def test_the_summary_says_what_failed_why_and_how_to_repeat_it() -> None:
         assert words in text
 
 
+def test_the_summary_tells_flows_by_direction_and_behaviours() -> None:
+    text = terminal.summary(samples.timed(), 120)
+    assert "closed      min 20 ms · p50 20 ms · p90 300 ms · p99 300 ms · max 300 ms (2 flows)" in text
+    assert "opened      min 40 ms" in text
+    assert "behaviour   established-tcp: goes on" in text
+    assert "established-tcp: **goes on**" in terminal.markdown(samples.timed())
+
+
 def test_a_long_command_continues_as_a_shell_reads_it() -> None:
     test = replace(samples.leak(), id=f"suites/network/test_{'a' * 40}.py::test_x[b]", name="test_x[b]")
     text = terminal.summary(samples.run([test])).partition("again: ")[2].partition("\n\n")[0]

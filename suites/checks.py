@@ -62,11 +62,11 @@ CHECKS: Final = (
     Check(id="relabel", says="pods and namespaces relabelled"),
     Check(id="pods-come-and-go", says="pods and namespaces created and deleted under a policy"),
     Check(id="event-order", says="policy first or pod first; the order of policies"),
-    Check(id="leak-at-start", says="a new pod leaks nothing before its policy is programmed", not_here=_YET),
+    Check(id="address-reuse", says="a pod that gets the address of a deleted one inherits neither access nor denial"),
+    Check(id="leak-at-start", says="a new pod leaks nothing before its policy is programmed"),
     Check(
         id="established",
         says="established connections after a change, reported as the cluster's behaviour",
-        not_here=_YET,
     ),
     Check(id="latency", says="the time until a policy is in force is measured"),
     Check(id="kubelet-probes", says="the kubelet's probes get in under default deny"),
@@ -116,9 +116,7 @@ CHECKS: Final = (
         says="allowed flows go on, and denied ones stay denied, through an upgrade",
         not_here="`eastwest upgrade`, which is not there yet; policies that change under traffic are `churn`",
     ),
-    Check(
-        id="churn", says="denied flows stay denied, and allowed ones go on, while other policies change", not_here=_YET
-    ),
+    Check(id="churn", says="denied flows stay denied, and allowed ones go on, while other policies change"),
     Check(
         id="api-validation",
         says="the API takes, keeps and refuses policies as it should",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from clusters.lab.policy.mutation import Around, Compile, World
+from clusters.lab.policy.mutation import Around, Compile, Steps, World, at_once
 from clusters.lab.policy.ruleset import Ruleset
 from clusters.lab.policy.snapshot import Snapshot
 
@@ -27,6 +27,7 @@ class Mutant:
     Attributes:
         breaks: One sentence: what does not hold with it.
         around: What stands around the sound compilation of network policies.
+        steps: The states by which the kernel comes to what is wanted.
         seen_in: Kinds of real engines that had such a fault, where known.
         suite: Where the tests are that must catch it.
         tests: They, as expressions of pytest's `-k`.
@@ -37,6 +38,7 @@ class Mutant:
     name: str
     breaks: str
     around: Around = soundly
+    steps: Steps = at_once
     seen_in: str = ""
     suite: str = NETWORK
     tests: tuple[str, ...] = ()

@@ -283,6 +283,40 @@ _NETWORK: Final = (
         seen_in="overloaded agents",
         tests=("test_default_deny_ingress",),
     ),
+    Mutant(
+        name="leak-at-start",
+        breaks=f"A new pod's policies are in force only {lapses.YOUTH} s after its network is there.",
+        around=lapses.young_unguarded,
+        seen_in="engines that program policy after the pod was told to start",
+        tests=("test_new_pod_does_not_reach", "test_new_pod_is_not_reached"),
+    ),
+    Mutant(
+        name="peers-resolved-once",
+        breaks="A pod that comes after a policy is nobody's peer to it.",
+        around=lapses.peers_resolved_once,
+        tests=("test_policy_before_the_pods_that_it_admits",),
+    ),
+    Mutant(
+        name="address-inherited",
+        breaks="A pod at an address that another one had counts as that one.",
+        around=lapses.first_holder,
+        seen_in="engines that cache an address's identity beyond its pod's life",
+        tests=("test_address_used_again",),
+    ),
+    Mutant(
+        name="flush-on-update",
+        breaks="With each change all rules are taken out before the new ones are put in: for a moment all is open.",
+        steps=lapses.flushed_first,
+        seen_in="engines that reload their rules in several transactions",
+        tests=("test_other_policies_change",),
+    ),
+    Mutant(
+        name="block-on-update",
+        breaks="With each change every guarded pod is closed before the new rules are put in.",
+        steps=lapses.blocked_first,
+        seen_in="engines that fail closed while they reload",
+        tests=("test_other_policies_change",),
+    ),
 )
 MUTANTS: Final[Mapping[str, Mutant]] = MappingProxyType({each.name: each for each in (*_NETWORK, *MESH_MUTANTS)})
 """Every mutant by its name: those of the network in the order of the specification's own parts, then the mesh's."""

@@ -13,7 +13,7 @@ import suites
 from clusters.lab.addresses import node_name
 from clusters.lab.mutants import MUTANTS, get
 from clusters.lab.policy.engine import compile_ruleset
-from clusters.lab.policy.lapses import DELAY
+from clusters.lab.policy.lapses import DELAY, YOUTH
 from clusters.lab.policy.mutation import World
 from clusters.lab.policy.ruleset import Ruleset
 from clusters.lab.policy.snapshot import Pod, Snapshot
@@ -71,6 +71,16 @@ class Lapse:
 
 _RELABELLED = _with_pod(_base(FROM_A), "c", lambda pod: replace(pod, labels={"app": "a"}))
 _RESTARTED = _with_pod(_base(FROM_A), "a", lambda pod: replace(pod, uid="uid-new", addresses=("10.244.0.99",)))
+
+
+def _swapped(known: Snapshot) -> Snapshot:
+    """The pods a and c with one another's addresses."""
+    held = {each.name: each.addresses for each in known.pods}
+    held["a"], held["c"] = held["c"], held["a"]
+    pods = tuple(replace(each, addresses=held[each.name]) for each in known.pods)
+    return attached(replace(known, pods=pods), "a", "b", "c", "d")
+
+
 LAPSES = (
     Lapse("stale-after-relabel", (_base(FROM_A), _RELABELLED)),
     Lapse(
@@ -87,6 +97,9 @@ LAPSES = (
     Lapse("one-node-unprogrammed", (_base(DENY),)),
     Lapse("dead-node", (_base(), _base(DENY))),
     Lapse("late-enforcement", (_base(DENY),)),
+    Lapse("leak-at-start", (_base(DENY),)),
+    Lapse("peers-resolved-once", (_base(FROM_A), _with_pod(_base(FROM_A), "a", lambda pod: replace(pod, uid="late")))),
+    Lapse("address-inherited", (_base(FROM_A), _swapped(_base(FROM_A)))),
 )
 
 
@@ -99,10 +112,33 @@ NETWORK = [name for name, each in MUTANTS.items() if not each.mesh]
 
 
 def test_every_mutant_has_a_row() -> None:
-    assert {each.mutant for each in MISREADINGS} | {each.mutant for each in LAPSES} == set(NETWORK)
+    assert {each.mutant for each in MISREADINGS} | {each.mutant for each in LAPSES} | set(DETOURS) == set(NETWORK)
 
 
-OWN_MACHINERY = {"hairpin-lost", "node-denied", "egress-of-replies", "handshake-leak"}
+DETOURS = ("flush-on-update", "block-on-update")
+"""These come to what is wanted, by way of something else."""
+
+
+@pytest.mark.parametrize("name", DETOURS)
+def test_detour_ends_where_it_should(name: str) -> None:
+    before, wanted = compile_ruleset(_base(DENY, FROM_A)), compile_ruleset(_base(DENY))
+    first, last = MUTANTS[name].steps(before, wanted)
+    assert last == wanted
+    assert first not in (before, wanted)
+    assert MUTANTS[name].steps(wanted, wanted) == (wanted,)
+
+
+def test_new_pods_are_guarded_in_the_end() -> None:
+    clock = [0.0]
+    woken: list[float] = []
+    world = World(node=node_name(1), now=lambda: clock[0], wake=woken.append)
+    _through("leak-at-start", world, _base(DENY))
+    clock[0] = YOUTH
+    assert _through("leak-at-start", world, _base(DENY)) == compile_ruleset(_base(DENY))
+    assert set(woken) == {YOUTH}
+
+
+OWN_MACHINERY = {"leak-at-start", "hairpin-lost", "node-denied", "egress-of-replies", "handshake-leak"}
 """These change what stands around the pods' chains, so also a world without policies."""
 
 

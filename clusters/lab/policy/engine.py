@@ -27,7 +27,7 @@ from clusters.lab.client import (
 from clusters.lab.options import LabOptions
 from clusters.lab.policy import conntrack, snapshot
 from clusters.lab.policy.compiler import compile_policies
-from clusters.lab.policy.mutation import World
+from clusters.lab.policy.mutation import World, at_once
 from clusters.lab.policy.ruleset import Ruleset, merged
 from clusters.lab.policy.services import compile_services
 from clusters.lab.policy.snapshot import Attachment, Pod, Snapshot
@@ -104,7 +104,7 @@ class Dataplane:
             task.cancel()
 
     async def attach(self, pod: Object, interface: str, addresses: list[str]) -> None:
-        """Return once the pod's chains are in force; call before the pod may send a packet.
+        """Return once the pod's chains are in force; call before its link is there, by which it could be reached.
 
         Args:
             pod: The API object; its labels count until the informer has a newer one.
@@ -195,17 +195,22 @@ class Dataplane:
             if self._programmed is None:
                 await asyncio.to_thread(system.nft, fresh(wanted))
             else:
-                try:
-                    for script in steps(self._programmed, wanted):
-                        await asyncio.to_thread(system.nft, script)
-                except system.KernelError:
-                    _log.exception("the kernel refused a change, programming everything afresh")
-                    await asyncio.to_thread(system.nft, fresh(wanted))
+                for step in (self._mutant.steps if self._mutant else at_once)(self._programmed, wanted):
+                    await self._step(self._programmed, step)
+                    self._programmed = step
             self._programmed = wanted
             ways = conntrack.translations(known.services)
             gone, self._ways = self._ways - ways, ways
             if gone:
                 await self._forget(gone)
+
+    async def _step(self, before: Ruleset, after: Ruleset) -> None:
+        try:
+            for script in steps(before, after):
+                await asyncio.to_thread(system.nft, script)
+        except system.KernelError:
+            _log.exception("the kernel refused a change, programming everything afresh")
+            await asyncio.to_thread(system.nft, fresh(after))
 
     async def _forget(self, gone: frozenset[conntrack.Translation]) -> None:
         try:

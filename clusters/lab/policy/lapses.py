@@ -6,19 +6,21 @@ misreadings (`rewrites`), and the registry (`clusters.lab.mutants`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from clusters.lab.addresses import node_name
 from clusters.lab.policy.mutation import Around, Compile, World
 from clusters.lab.policy.rewrites import with_pods
-from clusters.lab.policy.ruleset import NamedSet, Ruleset, merged
+from clusters.lab.policy.ruleset import DROP, NamedSet, Ruleset, merged
 from clusters.lab.policy.snapshot import Attachment, Pod, Snapshot
-from policies.model import NetworkPolicy
+from policies.model import NetworkPolicy, PolicyType
 
 DELAY: Final = 30.0
 """Seconds by which the slow mutant is late; no suite waits that long for a policy."""
+YOUTH: Final = 0.5
+"""Seconds for which a new pod is unguarded where its policies come late; its process starts in a fifth of that."""
 SICK_NODE: Final = node_name(1)
 """The node that the one-node mutants break; the first one stays sound."""
 
@@ -115,6 +117,59 @@ def by_first_address(snapshot: Snapshot, world: World, compile_sound: Compile) -
         if first.get((each.pod.namespace, each.pod.name), each.pod).uid != each.pod.uid
     }
     return _unguarded(sound, lambda interface: interface in successors)
+
+
+def young_unguarded(snapshot: Snapshot, world: World, compile_sound: Compile) -> Ruleset:
+    """A new pod has its network before it has its policies."""
+    born: dict[str, float] = world.memory
+    young = set()
+    for each in snapshot.attachments:
+        if each.pod.uid not in born:
+            born[each.pod.uid] = world.now()
+            world.wake(YOUTH)
+        if world.now() - born[each.pod.uid] < YOUTH:
+            young.add(f'"{each.interface}"')
+    return _unguarded(compile_sound(snapshot), lambda interface: interface in young)
+
+
+def peers_resolved_once(snapshot: Snapshot, world: World, compile_sound: Compile) -> Ruleset:
+    """Pods that come after the first policy are nobody's peers, until there is none."""
+    if not snapshot.policies:
+        world.memory.clear()
+        return compile_sound(snapshot)
+    known = world.memory.setdefault("known", {each.uid for each in snapshot.pods if each.addresses})
+    return compile_sound(replace(snapshot, pods=tuple(each for each in snapshot.pods if each.uid in known)))
+
+
+def first_holder(snapshot: Snapshot, world: World, compile_sound: Compile) -> Ruleset:
+    """An address stands for the identity that had it first."""
+    first: dict[tuple[str, ...], Pod] = world.memory.setdefault("first", {})
+
+    def inherited(pod: Pod) -> Pod:
+        if not pod.addresses:
+            return pod
+        holder = first.setdefault(pod.addresses, pod)
+        return replace(pod, namespace=holder.namespace, labels=holder.labels)
+
+    return compile_sound(replace(snapshot, pods=tuple(map(inherited, snapshot.pods))))
+
+
+def flushed_first(before: Ruleset, wanted: Ruleset) -> Sequence[Ruleset]:
+    """Nobody is guarded until the new rules are in."""
+    return (wanted,) if _same(before, wanted) else (_unguarded(before, lambda _: True), wanted)
+
+
+def blocked_first(before: Ruleset, wanted: Ruleset) -> Sequence[Ruleset]:
+    """Every guarded pod is closed until the new rules are in."""
+    guards = tuple(f"{each.lower()}-" for each in PolicyType)
+    chains = {
+        name: replace(each, rules=(DROP,)) if name.startswith(guards) else each for name, each in before.chains.items()
+    }
+    return (wanted,) if _same(before, wanted) else (replace(before, chains=chains), wanted)
+
+
+def _same(before: Ruleset, wanted: Ruleset) -> bool:
+    return (before.chains, before.sets) == (wanted.chains, wanted.sets)
 
 
 def nobody_guarded(snapshot: Snapshot, _world: World, compile_sound: Compile) -> Ruleset:

@@ -1,11 +1,11 @@
-"""The one seam at which a mutant may stand: around the compilation of a snapshot.
+"""The two seams at which a mutant may stand: around the compilation of a snapshot, and on the way into the kernel.
 
-What belongs here: the seam's types. What does not: any mutant (`faults`, and the registry in `clusters.lab.mutants`).
+What belongs here: the seams' types. What does not: any mutant (`faults`, and the registry in `clusters.lab.mutants`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,3 +34,11 @@ class World:
 
 Around = Callable[[Snapshot, World, Compile], Ruleset]
 """Gives the ruleset that the broken data plane would program; `Compile` is the sound one."""
+Steps = Callable[[Ruleset, Ruleset], Sequence[Ruleset]]
+"""From what is in force and what is wanted to the states that the kernel is put into, one transaction each; the last
+one is what is wanted."""
+
+
+def at_once(_: Ruleset, wanted: Ruleset) -> Sequence[Ruleset]:
+    """The sound way: one transaction."""
+    return (wanted,)

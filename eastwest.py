@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib import util
@@ -17,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from flows.errors import FIRST_LINE, HarnessError, InconclusiveError, UsageError, VerdictError
+from flows.errors import FIRST_LINE, HarnessError, InconclusiveError, PreparationError, UsageError, VerdictError
 from flows.matrix import Cell, Matrix
 from flows.model import Evidence, Expected, Flow, Kind, Protocol, Verdict, Workload, answered, denied, exactly
 from policies.behaviour import (
@@ -88,7 +89,7 @@ __all__ = [
     "workload",
 ]
 
-USAGE, UNPREPARED, LEFT_BEHIND = 4, 10, 12
+USAGE, UNPREPARED, UNPROVED, LEFT_BEHIND = 4, 10, 11, 12
 OUT = "reports/out"
 MOST_WORKERS, MORE_IN_THE_LAB = 4, 2
 """Workers wait most of the time, so one more than there are processors, in the lab two; each has a world of its own."""
@@ -187,6 +188,50 @@ def _workers(asked: int, targets: list[str], namespace: str, profile: str) -> in
         return asked
     single = any("::" in target for target in targets)
     return 0 if single else min(MOST_WORKERS, (os.cpu_count() or 1) + (MORE_IN_THE_LAB if profile == "lab" else 1))
+
+
+@app.command()
+def agree(
+    first: Annotated[str, typer.Argument(help="A profile, or the results.json of an earlier run.")],
+    second: Annotated[str, typer.Argument(help="Another one.")],
+    paths: Paths = None,
+    expression: Annotated[str, typer.Option("-k", metavar="EXPR", help="Only tests that match, as pytest's -k.")] = "",
+    out: Annotated[str, typer.Option(help="Folder; each run has one of its own in it.")] = f"{OUT}/agree",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+    as_json: Json = False,
+) -> int:
+    """Run the same suites on two clusters and print where their verdicts differ."""
+    from clusters import profile as profiles
+    from reports import agree as agreements
+    from reports import compare, results, words
+
+    for side in (first, second):  # a slip shows before the first run has taken its minutes
+        if not side.endswith(".json"):
+            profiles.load(side)
+    runs = [_run_of(side, paths or [], expression, Path(out), kubeconfig, context) for side in (first, second)]
+    records = [results.read(path) for path in runs]
+    explaining = {test for record in records for test in words.explaining(record)}
+    found = agreements.agreement(compare.compare(*records), first, second, explaining)
+    typer.echo(json.dumps(found.record(), indent=1) if as_json else found.text())
+    return 0 if found.agrees else 1 if found.same else UNPROVED
+
+
+def _run_of(side: str, paths: list[str], expression: str, out: Path, kubeconfig: str, context: str) -> Path:
+    """The results of an earlier run, or of one that is made now; what it says goes to standard error."""
+    if side.endswith(".json"):
+        return Path(side)
+    from clusters import profile as profiles
+
+    folder = out / Path(side).stem
+    command = [sys.executable, "-m", "eastwest", "verify", *paths, "--profile", side, "--out", str(folder)]
+    command += ["-k", expression] if expression else []
+    if profiles.load(side).provider == "existing":
+        command += [*(["--kubeconfig", kubeconfig] if kubeconfig else []), *(["--context", context] if context else [])]
+    done = subprocess.run(command, stdout=sys.stderr, check=False)
+    if done.returncode in {0, 1, UNPROVED} and (folder / "results.json").is_file():
+        return folder / "results.json"
+    raise PreparationError(f"agree: the run on {side} ended with exit code {done.returncode}; see what it said above")
 
 
 @lab.command("up")

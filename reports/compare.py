@@ -19,12 +19,17 @@ SCHEMA = "eastwest.dev/comparison/v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowChange:
-    """One flow that both runs asked, with what each of them saw."""
+    """One flow that both runs asked, with what each of them saw.
+
+    Attributes:
+        expected: Whether either of them expected anything of it.
+    """
 
     test: str
     flow: str
     before: str
     after: str
+    expected: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +116,13 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
     for key in before.keys() & after.keys():
         old, new = before[key], after[key]
         kinds[_kind(old, new)].append(
-            FlowChange(test=key[0], flow=f"{new['row']} → {new['column']}", before=words.got(old), after=words.got(new))
+            FlowChange(
+                test=key[0],
+                flow=f"{new['row']} → {new['column']}",
+                before=words.got(old),
+                after=words.got(new),
+                expected=any(each["expected_mark"] != "#" for each in (old, new)),
+            )
         )
     order = {key[0]: index for index, key in enumerate(after)}
     for changes in kinds.values():

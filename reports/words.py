@@ -153,6 +153,11 @@ def behaviours(run: RunRecord) -> dict[str, str]:
     return {name: " and ".join(values) for name, values in sorted(found.items())}
 
 
+def explaining(run: RunRecord) -> set[str]:
+    """The tests that name a behaviour which the specification leaves open."""
+    return {test.id for test in run.tests if test.behaviours}
+
+
 def case(test: TestRecord) -> str:
     """The id inside the brackets of a parametrised test, or an empty text."""
     found = re.search(r"\[(.*)\]$", test.id)

@@ -9,11 +9,11 @@ import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flows.matrix import Cell
 from flows.measure import SLACK, Asker, Round, send
-from flows.model import Flow, Kind, Verdict
+from flows.model import Expected, Flow, Kind, Verdict
 
 TICK = 0.1
 """Seconds between two rounds; longer when a round is large, so that the probes do not become the load."""
@@ -105,7 +105,7 @@ def converge(
             return _converged(cells, seen, held, applied_at, started)
         overdue = bool(under_way) and now > under_way[0].sent_at + 4 * deny_timeout + SLACK
         if (now >= last_launch and not under_way) or overdue:
-            return _given_up(seen, under_way, started)
+            return _given_up(cells, seen, under_way, started)
         pause.wait(min(max(due - now, 0.002), 0.02))
 
 
@@ -203,10 +203,12 @@ def _matched(cell: Cell, seen: Sequence[_Seen]) -> float | None:
     return moment
 
 
-def _given_up(seen: Sequence[_Seen], under_way: Sequence[Round], started: float) -> Converged:
+def _given_up(cells: Sequence[Cell], seen: Sequence[_Seen], under_way: Sequence[Round], started: float) -> Converged:
     """The last round that showed something else: a state that comes and goes must not look like the expected one."""
     if under_way:  # a round that never ended says only that we cannot tell, whatever the rounds before it showed
-        telling = _Seen(under_way[0].sent_at, under_way[0].verdicts(time.monotonic()), None)
+        told = under_way[0].verdicts(time.monotonic())
+        expected = {cell.flow: cell.expected for cell in cells}
+        telling = _Seen(under_way[0].sent_at, {flow: _untold(told[flow], expected[flow]) for flow in told}, None)
     else:
         telling = next((each for each in reversed(seen) if each.shows is False), seen[-1])
     return Converged(
@@ -218,6 +220,14 @@ def _given_up(seen: Sequence[_Seen], under_way: Sequence[Round], started: float)
         since=telling.sent_at,
         nonces=_nonces([telling]),
     )
+
+
+def _untold(verdict: Verdict, expected: Expected | None) -> Verdict:
+    """A verdict of a round that never ended: what differs in it may be of the moment before the change was in force."""
+    if expected is None or expected.matches(verdict) or verdict.kind is Kind.PROBE_ERROR:
+        return verdict
+    why = f"{verdict.kind} in a round that never ended: nothing was asked again since the change"
+    return replace(verdict, kind=Kind.PROBE_ERROR).with_evidence(detail=why)
 
 
 def _nonces(rounds: Sequence[_Seen]) -> dict[Flow, frozenset[str]]:

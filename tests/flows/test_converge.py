@@ -102,6 +102,16 @@ def test_agent_that_never_finishes_ends_at_a_deadline(monkeypatch: pytest.Monkey
     assert not run(stuck, timeout=0.2).held
 
 
+def test_what_differs_in_a_round_that_never_ended_may_be_of_before_the_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.converge.SLACK", 0.1)
+    stuck = Agent(lambda _flow, _round: Kind.ANSWERED, finished=False)
+    agents = {"caller": stuck, "intruder": Agent(lambda _flow, _round: Kind.ANSWERED)}
+    outcome = converge(agents, CELLS, deny_timeout=0.1, timeout=0.2, window=WINDOW)
+    assert outcome.verdicts[flow("caller")].kind is Kind.ANSWERED
+    assert outcome.verdicts[flow("intruder")].kind is Kind.PROBE_ERROR
+    assert outcome.verdicts[flow("intruder")].evidence.detail.startswith("answered in a round that never ended")
+
+
 def test_source_without_agent_is_named() -> None:
     with pytest.raises(HarnessError, match="no agent in workload 'intruder'"):
         measure({"caller": Agent(lambda _flow, _round: Kind.ANSWERED)}, [flow("intruder")], 0.1)

@@ -63,6 +63,9 @@ API_NAME = "kubernetes.default.svc"
 SERVER_HEADER = "x-eastwest-echo"
 INSTRUCTION = "x-eastwest-"
 """A header `x-eastwest-status: 403` or `x-eastwest-delay: 0.5` (or a query without the `x-`) says how to answer."""
+SOCKETS = {"tcp": (socket.SOCK_STREAM, 0), "udp": (socket.SOCK_DGRAM, 0), "sctp": (socket.SOCK_STREAM, 132)}
+"""Protocol → type and protocol number of its sockets; SCTP in its one-to-one style."""
+NO_PROTOCOL = {errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT}
 ECHO = ("pod", "workload", "instance", "version", "nonce", "peer")
 Message = dict[str, Any]
 T = TypeVar("T")
@@ -172,8 +175,9 @@ class Identity:
         self.ports: list[tuple[int, str]] = []
         for item in filter(None, os.environ.get("EASTWEST_PORTS", "").replace(" ", "").split(",")):
             port, _, protocol = item.partition("/")
-            if not port.isdigit() or protocol not in {"tcp", "udp"}:
-                raise SystemExit(f"eastwest agent: EASTWEST_PORTS: {item!r} is not a port; write 8080/tcp or 8080/udp")
+            if not port.isdigit() or protocol not in {"tcp", "udp", "sctp"}:
+                said = f"eastwest agent: EASTWEST_PORTS: {item!r} is not a port; write 8080/tcp, 8080/udp or 8080/sctp"
+                raise SystemExit(said)
             self.ports.append((int(port), protocol))
 
     def echo(self, nonce: str, peer: str) -> Message:
@@ -187,8 +191,8 @@ class Served(asyncio.Protocol):
 
     numbers = itertools.count(1)
 
-    def __init__(self, identity: Identity, journal: Journal, port: int) -> None:
-        self.identity, self.journal, self.port = identity, journal, port
+    def __init__(self, identity: Identity, journal: Journal, port: int, protocol: str = "tcp") -> None:
+        self.identity, self.journal, self.port, self.protocol = identity, journal, port, protocol
         self.buffer = b""
         self.number = next(self.numbers)
         self.continued = False
@@ -200,7 +204,7 @@ class Served(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.transport = transport
         self.peer = endpoint(transport.get_extra_info("peername") or ("unknown", 0))
-        self.journal.add("accepted", "tcp", self.port, self.peer, self.number)
+        self.journal.add("accepted", self.protocol, self.port, self.peer, self.number)
         self.journal.undecided[self.number] = loop.create_future()
         self.idle = loop.call_later(IDLE, transport.abort)
 
@@ -239,7 +243,7 @@ class Served(asyncio.Protocol):
             return False
         self.buffer = rest
         asked = json.loads(line)
-        self._note("tcp", str(asked.get("nonce", "")), str(asked.get("source", "")))
+        self._note(self.protocol, str(asked.get("nonce", "")), str(asked.get("source", "")))
         self.transport.write(json.dumps(self.identity.echo(str(asked.get("nonce", "")), self.peer)).encode() + b"\n")
         return True
 
@@ -322,17 +326,17 @@ def bounded(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return kept
 
 
-def open_listener(port: int, protocol: str) -> socket.socket:
-    """A listening or bound socket for both families, or for IPv4 where there is no IPv6."""
-    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+def open_listener(port: int, protocol: str) -> socket.socket | None:
+    """A listening or bound socket for both families, or for IPv4 where there is no IPv6; None without SCTP here."""
+    kind, number = SOCKETS[protocol]
     for family in (socket.AF_INET6, socket.AF_INET):
         sock = None
         try:
-            sock = socket.socket(family, kind)
+            sock = socket.socket(family, kind, number)
             sock.setblocking(False)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            if protocol == "tcp":
+            if protocol != "udp":
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             else:  # learn to which of our addresses a datagram came, so that the answer leaves from there
                 level, option = (socket.IPPROTO_IPV6, 49) if family == socket.AF_INET6 else (socket.IPPROTO_IP, 8)
@@ -341,6 +345,8 @@ def open_listener(port: int, protocol: str) -> socket.socket:
         except OSError as error:
             if sock is not None:
                 sock.close()
+            if protocol == "sctp" and error.errno in NO_PROTOCOL:
+                return None
             if family == socket.AF_INET or error.errno == errno.EADDRINUSE:
                 raise SystemExit(f"eastwest agent: port {port}/{protocol}: cannot listen: {error.strerror}") from None
         else:
@@ -368,9 +374,9 @@ def answer_datagrams(sock: socket.socket, identity: Identity, journal: Journal, 
             sock.sendmsg([json.dumps(identity.echo(str(nonce), endpoint(peer))).encode()], reply, 0, peer)
 
 
-def probe_socket(family: int, kind: int) -> socket.socket:
+def probe_socket(family: int, kind: int, number: int = 0) -> socket.socket:
     """A non-blocking socket that keeps ICMP errors with their sender (IP_RECVERR, IPV6_RECVERR)."""
-    sock = socket.socket(family, kind)
+    sock = socket.socket(family, kind, number)
     sock.setblocking(False)
     level, option = (socket.IPPROTO_IPV6, 25) if family == socket.AF_INET6 else (socket.IPPROTO_IP, 11)
     with contextlib.suppress(OSError):
@@ -741,7 +747,7 @@ class Prober:
                     seen.update(sent_at=self._loop.time(), phase="connect", resolved=endpoint((address, ask["port"])))
                     work = (
                         self._datagram(ask, nonce, address, seen, kept or Kept())
-                        if ask["protocol"] == "udp"
+                        if ask["protocol"] in {"udp", "icmp"}
                         else self._connection(ask, nonce, address, seen, kept or Kept())
                     )
                     await self._timed(work, timeout, min(GRACE, GRACE * timeout), seen)
@@ -799,10 +805,12 @@ class Prober:
                 ready.set_result(sock)
 
         def begin() -> None:
-            sock = probe_socket(family, socket.SOCK_STREAM)
+            sctp = ask["protocol"] == "sctp"
+            sock = probe_socket(family, *SOCKETS["sctp" if sctp else "tcp"])
             opened.append(sock)
             seen["attempts"] = len(opened)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not sctp:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             code = sock.connect_ex((address, int(ask["port"])))
             if code in {0, errno.EINPROGRESS}:
                 self._loop.add_writer(sock.fileno(), wake, sock)
@@ -871,7 +879,7 @@ class Prober:
                 await line.secure(self._context(offer), str(offer.get("server_name", "")) if offer else name)
                 seen.update(line.agreed)
             seen["phase"] = "send"
-            if ask["protocol"] == "tcp":
+            if ask["protocol"] in {"tcp", "sctp"}:
                 await line.send(json.dumps({"nonce": nonce, "source": ask.get("source", "")}).encode() + b"\n")
                 again = await self._read_line(line, seen)
             else:
@@ -955,9 +963,9 @@ class Prober:
             seen["echo"] = {**{key: str(echo.get(key, "")) for key in (*ECHO, "method", "path")}, "headers": told}
             seen["body"] = ""
 
-    def _datagram_socket(self, address: str) -> socket.socket:
-        sock = probe_socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
-        for number in itertools.islice(self._sources, 8):
+    def _datagram_socket(self, address: str, protocol: int) -> socket.socket:
+        sock = probe_socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM, protocol)
+        for number in itertools.islice(self._sources, 0 if protocol else 8):
             with contextlib.suppress(OSError):  # taken; at worst the kernel chooses
                 sock.bind(("", SOURCES[0] + number % SOURCES[1]))
                 break
@@ -965,8 +973,11 @@ class Prober:
 
     async def _datagram(self, ask: Message, nonce: str, address: str, seen: Message, kept: Kept) -> None:
         question = json.dumps({"nonce": nonce, "source": ask.get("source", "")}).encode()
+        icmp = 0 if ask["protocol"] == "udp" else 58 if ":" in address else 1
+        if icmp:  # an echo request; the kernel gives it its checksum and its number
+            question = struct.pack("!BBHHH", 8 if icmp == 1 else 128, 0, 0, 0, 1) + nonce.encode()
         with contextlib.ExitStack() as stack:
-            sock = stack.enter_context(kept.sockets.popleft() if kept.sockets else self._datagram_socket(address))
+            sock = stack.enter_context(kept.sockets.popleft() if kept.sockets else self._datagram_socket(address, icmp))
             try:
                 sock.connect((address, int(ask["port"])))
                 seen.update(local=endpoint(sock.getsockname()), phase="send")
@@ -979,6 +990,7 @@ class Prober:
                     except PermissionError as error:  # a rule on our own side drops it; for TCP that is silence, too
                         seen.update(errno="EPERM", detail=f"the caller's own kernel dropped it: {error.strerror}")
                     if await within(self._hear(sock, nonce, seen), float(ask["timeout"]) / 3 if attempt < 3 else 3600):
+                        seen["body"] = "" if icmp else seen["body"]
                         if kept.keep:
                             stack.pop_all()
                             kept.sockets.append(sock)
@@ -1232,12 +1244,17 @@ async def serve() -> None:
     identity = Identity()
     agent = Agent(identity)
     loop = asyncio.get_running_loop()
+    served: list[tuple[int, str]] = []
     for port, protocol in identity.ports:
         sock = open_listener(port, protocol)
-        if protocol == "tcp":
-            await loop.create_server(partial(Served, identity, agent.journal, port), sock=sock, backlog=1024)
+        if sock is None:
+            continue
+        served.append((port, protocol))
+        if protocol != "udp":
+            await loop.create_server(partial(Served, identity, agent.journal, port, protocol), sock=sock, backlog=1024)
         else:
             loop.add_reader(sock, answer_datagrams, sock, identity, agent.journal, port)
+    identity.ports = served
     await asyncio.start_unix_server(agent.session, socket_name(), limit=64 << 20)
     sys.stdout.write(json.dumps({"op": "serving", "pod": identity.pod, "ports": identity.ports}) + "\n")
     sys.stdout.flush()

@@ -101,7 +101,7 @@ def _kind(flow: Flow, record: Record) -> tuple[Kind, str]:
     if error in {"timeout", "reset", "eof"} and (record.body or record.http_status):
         return Kind.PROBE_ERROR, f"the answer broke off ({error})"
     if error == "timeout":
-        unheard = record.phase == "connect" or flow.protocol is Protocol.UDP
+        unheard = record.phase == "connect" or flow.protocol in {Protocol.UDP, Protocol.ICMP}
         return (Kind.DROPPED if unheard else Kind.SILENT), ""
     if error == "reset":
         return Kind.RESET, ""
@@ -112,7 +112,7 @@ def _kind(flow: Flow, record: Record) -> tuple[Kind, str]:
 
 def _answer(flow: Flow, record: Record) -> tuple[Kind, str]:
     echo = record.echo
-    if flow.protocol is Protocol.HTTPS and record.http_status:
+    if flow.protocol is Protocol.ICMP or (flow.protocol is Protocol.HTTPS and record.http_status):
         return Kind.ANSWERED, ""
     if echo is not None:
         if echo.nonce != record.nonce:
@@ -164,7 +164,7 @@ def _refusal(flow: Flow, record: Record) -> tuple[Kind, str]:
             return Kind.UNREACHABLE, "the caller's own kernel found no way"
         return Kind.REJECTED, ""
     if error == "ECONNREFUSED":
-        return (Kind.REJECTED if flow.protocol is Protocol.UDP else Kind.REFUSED), ""
+        return (Kind.REJECTED if flow.protocol in {Protocol.UDP, Protocol.ICMP} else Kind.REFUSED), ""
     if error in NO_WAY:
         return Kind.UNREACHABLE, ""
     if error == "EADDRNOTAVAIL" and flow.family == 6:

@@ -150,7 +150,7 @@ def _denied(
 def _heard(cell: Cell, verdict: Verdict, connecting: Container[tuple[str, int]], witnesses: Witnesses) -> Cell:
     """What the destination's journal says; the finding stays `unasked` when it has nothing against the denial."""
     destination = cell.flow.destination
-    if destination not in witnesses.workloads:
+    if destination not in witnesses.workloads or cell.flow.protocol is Protocol.ICMP:
         return replace(cell, verdict=verdict.with_evidence(journal="this destination keeps none"))
     journal = witnesses.journals.get(destination)
     if journal is None or not journal.complete:

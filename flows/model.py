@@ -21,6 +21,9 @@ class Protocol(StrEnum):
 
     TCP = "tcp"
     UDP = "udp"
+    SCTP = "sctp"
+    ICMP = "icmp"
+    """An echo request to the host itself: no port, and the kernel answers, not an agent."""
     HTTP = "http"
     HTTPS = "https"
     """TLS to a server that is not an agent (the Kubernetes API): proved by its certificate, not by a nonce."""
@@ -33,6 +36,10 @@ class Path(StrEnum):
     SERVICE_IP = "service-ip"
     DNS = "dns"
     HEADLESS = "headless"
+    NODE_PORT = "node-port"
+    """By the node that the destination runs on, at the number that its NodePort Service has there."""
+    NODE_PORT_OTHER = "node-port-other"
+    """The same by another node than the destination's own."""
     ADDRESS = "address"
 
 
@@ -75,6 +82,8 @@ class Workload:
         uid: The pod's uid; a restarted workload has another.
         addresses: The pod's addresses, every family it has, primary first.
         ports: Port name → number, the same names the pod's containers declare.
+        node_addresses: Those of the node it runs on, primary first.
+        node_ports: `PORT/PROTOCOL` (`8080/tcp`) → the number on every node; empty without a NodePort Service.
     """
 
     name: str
@@ -89,6 +98,9 @@ class Workload:
     service: str = ""
     service_addresses: tuple[str, ...] = ()
     headless_service: str = ""
+    node_addresses: tuple[str, ...] = ()
+    node_port_service: str = ""
+    node_ports: tuple[tuple[str, int], ...] = ()
     meshed: bool = False
 
     def port(self, name: str) -> int:
@@ -111,6 +123,7 @@ class Flow:
         pod: The pod that must answer; empty when any backend of `destination` may, or it is not ours.
         instance: The agent process that must answer: pods of other namespaces, and former pods, may bear the same name.
             Empty when any may.
+        port: The destination's own; `dialled` what the caller dials where that is another number (a NodePort).
         path: How `host` was chosen, so that the same pair can be asked by several ways.
         url_path: Sent as it is, un-normalised.
         ip_family: 4 or 6: a name is asked for its address of this family only; 0 takes what the resolver prefers.
@@ -125,6 +138,7 @@ class Flow:
     port: int
     protocol: Protocol = Protocol.TCP
     path: Path = Path.POD_IP
+    dialled: int = 0
     pod: str = ""
     instance: str = ""
     method: str = "GET"
@@ -147,7 +161,8 @@ class Flow:
         asked = "" if self._plain else f" {self.method} {self.url_path}"
         named = f" [{self._named}]" if self._named else ""
         six = " over IPv6" if self.family == 6 else ""
-        return f"{self.source} → {self.destination}:{self.port}/{self.protocol}{way}{six}{asked}{named}"
+        port = "" if self.protocol is Protocol.ICMP else f":{self.port}"
+        return f"{self.source} → {self.destination}{port}/{self.protocol}{way}{six}{asked}{named}"
 
     @property
     def _plain(self) -> bool:

@@ -82,7 +82,7 @@ def probes(flows: Sequence[Flow], nonces: Sequence[str], timeout: float, which: 
             id=place,
             protocol=str(flows[place].protocol),
             host=flows[place].host,
-            port=flows[place].port,
+            port=flows[place].dialled or flows[place].port,
             nonce=nonces[place],
             timeout=timeout,
             method=flows[place].method,

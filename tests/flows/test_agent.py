@@ -176,7 +176,7 @@ def test_sigterm_ends_it_at_once_with_success(serve: Serve, port: int) -> None:
     assert served.process.wait(DEADLINE) == 0
 
 
-@pytest.mark.parametrize("ports", ["8080", "8080/sctp", "x/tcp"])
+@pytest.mark.parametrize("ports", ["8080", "8080/icmp", "x/tcp"])
 def test_a_port_that_is_none_is_named(serve: Serve, ports: str) -> None:
     served = serve()
     environment = {**served.environment, "EASTWEST_PORTS": ports}

@@ -170,6 +170,17 @@ def test_no_record_is_undecided() -> None:
     assert judged(cell("caller", answered(), None))[0].finding is Finding.UNDECIDED
 
 
+def test_no_journal_tells_of_icmp() -> None:
+    """The pod's kernel answers, not its agent: its journal, with whatever is in it, is no witness."""
+    asked = flow("intruder", protocol=Protocol.ICMP)
+    refused = Cell(flow=asked, expected=denied(), verdict=verdict(Kind.DROPPED, asked))
+    controls = {asked.key: verdict(Kind.ANSWERED, asked)}
+    found = judged(NEIGHBOUR, refused, controls=controls, journals=heard(arrival(), complete=False))[1]
+    assert found.finding is Finding.HOLDS, found.reason
+    assert found.verdict is not None
+    assert "keeps none" in found.verdict.evidence.journal
+
+
 def test_destination_without_a_journal_says_so() -> None:
     asked = Flow(source="caller", destination="kubernetes", host="10.96.0.1", port=443, protocol=Protocol.HTTPS)
     refused = Cell(flow=asked, expected=denied(), verdict=verdict(Kind.DROPPED, asked))

@@ -1,7 +1,7 @@
-"""ClusterIPs: given from the lab's service ranges, kept over updates, free again when the Service is gone.
+"""What Services are given, kept over updates, free again when they are gone: ClusterIPs and node ports.
 
-What belongs here: families and addresses of Services, by `ipFamilyPolicy`. What does not: whether what was written is
-well formed (`validation_network`).
+What belongs here: families and addresses of Services, by `ipFamilyPolicy`, and when either is given. What does not:
+the numbers of node ports (`node_ports`), and whether what was written is well formed (`validation_network`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from clusters.lab.addresses import AddressPlan, version
 from clusters.lab.api import resources
+from clusters.lab.api.node_ports import NodePorts
 from clusters.lab.api.resources import ResourceType
 from clusters.lab.api.status import Causes, invalid
 from clusters.lab.api.store import Store
@@ -30,6 +31,7 @@ class Addresses:
 
     def __init__(self, store: Store, plan: AddressPlan) -> None:
         self._store, self._reserved = store, {*plan.api_service, *plan.dns_service}
+        self._node_ports = NodePorts(store)
         self._ranges = {f"IPv{version(each)}": ipaddress.ip_network(each) for each in plan.services}
         self._next = dict.fromkeys(self._ranges, 256)
 
@@ -41,6 +43,16 @@ class Addresses:
         """
         if resource == resources.SERVICES:
             self._settle(service, held=[])
+            self._node_ports.settle(service)
+
+    def update(self, resource: ResourceType, service: Object) -> None:
+        """Settle what an update asks for anew: the node ports of a Service that has become one with some.
+
+        Raises:
+            StatusError: 422; as `allocate`.
+        """
+        if resource == resources.SERVICES:
+            self._node_ports.settle(service)
 
     def keep(self, resource: ResourceType, service: Object, before: Object) -> None:
         """Carry the addresses over to an update that does not mention them; another `ipFamilyPolicy` adds or drops one.
@@ -61,6 +73,7 @@ class Addresses:
             for key in ("clusterIPs", "ipFamilies"):
                 spec[key] = spec[key][:1] if single else spec[key]
             self._settle(service, held=old["clusterIPs"])
+        self._node_ports.keep(service, before)
 
     def _settle(self, service: Object, held: list[str]) -> None:
         spec, causes = service["spec"], Causes()

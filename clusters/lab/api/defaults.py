@@ -77,8 +77,10 @@ def _service(obj: Object) -> None:
         port.setdefault("protocol", "TCP")
         if port.get("targetPort") in {None, "", 0}:
             port["targetPort"] = port["port"]
-    if spec["type"] == "ClusterIP":
+    if spec["type"] in {"ClusterIP", "NodePort"}:
         spec.setdefault("internalTrafficPolicy", "Cluster")
+    if spec["type"] == "NodePort":
+        spec.setdefault("externalTrafficPolicy", "Cluster")
 
 
 def _pod(spec: Object) -> None:

@@ -261,6 +261,7 @@ class Operations:
         if json.dumps(obj, sort_keys=True) == json.dumps(old, sort_keys=True):
             return entry.object
         self._check(resource, obj, old, options)
+        self._addresses.update(resource, obj)
         if "deletionTimestamp" in meta and not set(meta.get("finalizers", [])) <= set(old_meta.get("finalizers", [])):
             causes = Causes()
             fresh = sorted(set(meta["finalizers"]) - set(old_meta.get("finalizers", [])))

@@ -127,7 +127,27 @@ def service(obj: Object, before: Object | None, causes: Causes) -> None:
         causes.unsupported("spec.type", spec.get("type"), ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"])
     if spec.get("sessionAffinity") not in {"ClientIP", "None"}:
         causes.unsupported("spec.sessionAffinity", spec.get("sessionAffinity"), ["ClientIP", "None"])
+    _node_ports(spec, causes)
     _cluster_ips(spec, before, causes)
+
+
+def _node_ports(spec: Object, causes: Causes) -> None:
+    """What only a Service that nodes answer for may say."""
+    policy, outward = spec.get("externalTrafficPolicy"), spec.get("type") in {"NodePort", "LoadBalancer"}
+    if policy and not outward:
+        causes.invalid("spec.externalTrafficPolicy", policy, "may only be set for externally-accessible services")
+    elif outward and policy not in {"Cluster", "Local"}:
+        causes.unsupported("spec.externalTrafficPolicy", policy, ["Cluster", "Local"])
+    if outward and spec.get("clusterIP") == "None":
+        causes.invalid("spec.clusterIPs[0]", "None", f"may not be set to 'None' for {spec['type']} services")
+    seen: set[tuple[object, object]] = set()
+    for place, port in enumerate(spec.get("ports", [])):
+        here, number = f"spec.ports[{place}].nodePort", port.get("nodePort")
+        if number and not outward:
+            causes.forbidden(here, f"may not be used when `type` is '{spec.get('type')}'")
+        elif number and (port.get("protocol"), number) in seen:
+            causes.duplicate(here, number)
+        seen.add((port.get("protocol"), number))
 
 
 def _repeated_port(place: int, port: Object) -> Any:

@@ -290,11 +290,10 @@ def chain_name(direction: PolicyType, chain: Chain) -> str:
 
 
 def _base() -> dict[str, Chain]:
-    hairpin = tuple(f"{IP[each]} saddr . {IP[each]} daddr @hairpin{each} accept" for each in FAMILIES)
     return {
         "policy-forward": Chain(
             hook="type filter hook forward priority -10",
-            rules=(ESTABLISHED, *hairpin, "iifname vmap @egress", "oifname vmap @ingress"),
+            rules=(ESTABLISHED, "iifname vmap @egress", "oifname vmap @ingress"),
         ),
         "policy-input": Chain(
             hook="type filter hook input priority -10", rules=(ESTABLISHED, _NEIGHBOURS, "iifname vmap @egress")

@@ -38,7 +38,7 @@ _UDP: Final = _ATTRIBUTE.pack(5, 1) + bytes([socket.IPPROTO_UDP])
 
 @dataclass(frozen=True, slots=True, order=True)
 class Translation:
-    """One way that datagrams to a Service took."""
+    """One way that datagrams to a Service took; `address` is empty for a node port: any address of any node."""
 
     address: str
     port: int
@@ -49,13 +49,15 @@ class Translation:
 def translations(services: Iterable[Service]) -> frozenset[Translation]:
     """Every way that a datagram to a Service can take."""
     return frozenset(
-        Translation(address, port.port, backend, number)
+        Translation(address, dialled, backend, number)
         for service in services
         for port in service.ports
         if port.protocol == "udp"
-        for address in service.addresses
         for backend, number in port.backends
-        if family(address) == family(backend)
+        for address, dialled in (
+            *((each, port.port) for each in service.addresses if family(each) == family(backend)),
+            *((("", port.node_port),) if port.node_port else ()),
+        )
     )
 
 
@@ -66,13 +68,13 @@ def forget(gone: Iterable[Translation]) -> int:
         OSError: The kernel gave no proper answer.
     """
     wanted = set(gone)
-    signs = {_sign(each.address) for each in wanted}
+    signs = {_sign(each.address) if each.address else b"" for each in wanted}
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as channel:
         channel.settimeout(DEADLINE)
         channel.bind((0, 0))
         found = [
             (version, original)
-            for version in sorted({family(each.address) for each in wanted})
+            for version in sorted({family(each.backend) for each in wanted})
             for message in list(_ask(channel, _GET, _DUMP, version, b""))
             if _UDP in message and any(sign in message for sign in signs)  # a table has thousands of others
             if (original := _match(message, wanted)) is not None
@@ -133,5 +135,6 @@ def _match(message: bytes, wanted: set[Translation]) -> bytes | None:
     parts = _attributes(message)
     kind, _, _, address, port = _ends(parts[_TUPLE_ORIGINAL])
     _, backend, backend_port, _, _ = _ends(parts[_TUPLE_REPLY])
-    hit = kind == socket.IPPROTO_UDP and Translation(address, port, backend, backend_port) in wanted
+    ways = {Translation(each, port, backend, backend_port) for each in (address, "")}
+    hit = kind == socket.IPPROTO_UDP and not wanted.isdisjoint(ways)
     return parts[_TUPLE_ORIGINAL] if hit else None

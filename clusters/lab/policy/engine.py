@@ -148,7 +148,9 @@ class Dataplane:
             policies=tuple(self._policy(obj) for obj in self._informers[NETWORK_POLICIES].cache.values()),
             attachments=tuple(attachments),
             services=snapshot.services(
-                self._informers[SERVICES].cache.values(), self._informers[ENDPOINT_SLICES].cache.values()
+                self._informers[SERVICES].cache.values(),
+                self._informers[ENDPOINT_SLICES].cache.values(),
+                self._world.node,
             ),
         )
 

@@ -48,22 +48,34 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePort:
-    """One port of a Service with its ready backends (address, port)."""
+    """One port of a Service with its ready backends (address, port).
+
+    Attributes:
+        node_port: Its number on every node; 0 where it has none.
+        local: Those of the backends that run on this node.
+    """
 
     name: str
     protocol: str
     port: int
     backends: tuple[tuple[str, int], ...] = ()
+    node_port: int = 0
+    local: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A Service that has cluster addresses."""
+    """A Service that has cluster addresses.
+
+    Attributes:
+        keeps_source: `externalTrafficPolicy: Local`: by a node's address only that node's backends, and unmasqueraded.
+    """
 
     namespace: str
     name: str
     addresses: tuple[str, ...]
     ports: tuple[ServicePort, ...]
+    keeps_source: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +127,12 @@ def pod(obj: Object, addresses: Iterable[str] = ()) -> Pod:
     )
 
 
-def services(objects: Iterable[Object], slices: Iterable[Object]) -> tuple[Service, ...]:
-    """Every Service with a cluster address, its backends taken from the EndpointSlices that name it."""
+def services(objects: Iterable[Object], slices: Iterable[Object], node: str = "") -> tuple[Service, ...]:
+    """Every Service with a cluster address, its backends taken from the EndpointSlices that name it.
+
+    Args:
+        node: The node whose own backends are told apart.
+    """
     by_service: dict[tuple[str, str], list[Object]] = {}
     for each in slices:
         meta = each["metadata"]
@@ -130,15 +146,16 @@ def services(objects: Iterable[Object], slices: Iterable[Object]) -> tuple[Servi
         if not addresses or spec.get("type") == "ExternalName":
             continue
         key = (meta.get("namespace", ""), meta["name"])
-        ports = tuple(_service_port(port, by_service.get(key, [])) for port in spec.get("ports") or [])
-        found.append(Service(namespace=key[0], name=key[1], addresses=addresses, ports=ports))
+        ports = tuple(_service_port(port, by_service.get(key, []), node) for port in spec.get("ports") or [])
+        keeps = spec.get("externalTrafficPolicy") == "Local"
+        found.append(Service(namespace=key[0], name=key[1], addresses=addresses, ports=ports, keeps_source=keeps))
     return tuple(found)
 
 
-def _service_port(port: Object, slices: Iterable[Object]) -> ServicePort:
+def _service_port(port: Object, slices: Iterable[Object], node: str) -> ServicePort:
     name, protocol = port.get("name") or "", port.get("protocol", "TCP").lower()
     backends = {
-        (address, int(target["port"]))
+        (address, int(target["port"])): endpoint.get("nodeName", "")
         for each in slices
         for target in each.get("ports") or []
         if (target.get("name") or "") == name and target.get("protocol", "TCP").lower() == protocol
@@ -146,7 +163,14 @@ def _service_port(port: Object, slices: Iterable[Object]) -> ServicePort:
         if _ready(endpoint)
         for address in endpoint.get("addresses") or []
     }
-    return ServicePort(name=name, protocol=protocol, port=int(port["port"]), backends=tuple(sorted(backends)))
+    return ServicePort(
+        name=name,
+        protocol=protocol,
+        port=int(port["port"]),
+        backends=tuple(sorted(backends)),
+        node_port=int(port.get("nodePort") or 0),
+        local=tuple(sorted(each for each, place in backends.items() if node and place == node)),
+    )
 
 
 def _ready(endpoint: Object) -> bool:

@@ -90,11 +90,6 @@ def test_wrong_type_is_named(namespace: Namespace) -> None:
             "'NotIn'",
             id="in-without-values",
         ),
-        pytest.param(
-            {"ingress": [{"ports": [{"port": 80, "protocol": "SCTP"}]}]},
-            "spec.ingress[0].ports[0].protocol: Forbidden: the lab does not do SCTP",
-            id="lab-sctp",
-        ),
     ],
 )
 def test_policy_is_refused(namespace: Namespace, spec: Object, message: str) -> None:
@@ -168,7 +163,7 @@ def test_pod_is_refused(namespace: Namespace, spec: Object, container: Object, m
 @pytest.mark.parametrize(
     "spec",
     [
-        pytest.param({"type": "NodePort"}, id="node-port"),
+        pytest.param({"type": "LoadBalancer"}, id="load-balancer"),
         pytest.param({"externalIPs": ["1.2.3.4"]}, id="external-ips"),
         pytest.param({"sessionAffinity": "ClientIP"}, id="session-affinity"),
         pytest.param({"internalTrafficPolicy": "Local"}, id="internal-traffic-policy"),

@@ -27,7 +27,7 @@ from clusters.lab.policy import conntrack
 from clusters.lab.policy.engine import compile_ruleset, service_routes
 from clusters.lab.policy.mutation import Around, World
 from clusters.lab.policy.ruleset import Ruleset, of_family
-from clusters.lab.policy.snapshot import Attachment, Pod, Snapshot
+from clusters.lab.policy.snapshot import Attachment, Pod, Service, Snapshot
 from clusters.lab.policy.transaction import EMPTY, steps
 
 PLAN = addresses.EVERY
@@ -185,7 +185,8 @@ class _Child:
         around = _around(mutant)
         scripts = []
         for index, node in enumerate(self.nodes):
-            mine = replace(snapshot, attachments=self._attachments(snapshot, index))
+            services = tuple(self._on_node(each, index) for each in snapshot.services)
+            mine = replace(snapshot, attachments=self._attachments(snapshot, index), services=services)
             world = self.worlds.setdefault(
                 (mutant, index), World(node=addresses.node_name(index), now=lambda: 0.0, wake=lambda _: None)
             )
@@ -204,6 +205,13 @@ class _Child:
             system.nft("add table inet eastwest\ndelete table inet eastwest\n", netns=node)
         self.programmed = [EMPTY, EMPTY]
         await self.program(snapshot, "")
+
+    def _on_node(self, service: Service, index: int) -> Service:
+        mine = {each for name, pod in self.pods.items() if self.where[name] == index for each in pod.addresses}
+        ports = (
+            replace(port, local=tuple(each for each in port.backends if each[0] in mine)) for port in service.ports
+        )
+        return replace(service, ports=tuple(ports))
 
     def _attachments(self, snapshot: Snapshot, index: int) -> tuple[Attachment, ...]:
         local = [each for each in snapshot.pods if self.where.get(each.name) == index]

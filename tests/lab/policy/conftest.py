@@ -8,7 +8,7 @@ import pytest
 
 from clusters.lab.policy.snapshot import Pod, Snapshot
 from tests.lab.policy.bench import Bench
-from tests.lab.policy.world import NAMESPACES, PODS, services
+from tests.lab.policy.world import HOSTED, NAMESPACES, PODS, services
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def bench() -> Iterator[Bench]:
 @pytest.fixture
 def world(bench: Bench) -> Iterator[Snapshot]:
     """Every pod and Service, no policy; in force on both nodes before and after the test."""
-    known = Snapshot(pods=bench.pods, namespaces=NAMESPACES, services=services(bench.pod))
+    known = Snapshot(pods=(*bench.pods, HOSTED), namespaces=NAMESPACES, services=services(bench.pod))
     bench.program(known)
     yield known
     bench.program(known)

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from clusters.lab.addresses import plan
 from clusters.lab.policy.ruleset import Ruleset
 from clusters.lab.policy.snapshot import Attachment, Pod, Service, ServicePort, Snapshot
 from policies.model import NetworkPolicy
 from policies.read import read_text
 
 NAMESPACES = {"x": {"team": "blue"}, "y": {"team": "green", "stage": "test"}}
-WEB, ALONE, EMPTY, DNS = "10.96.0.20", "10.96.0.21", "10.96.0.22", "10.96.0.10"
+FIRST_NODE, OTHER_NODE = (plan("ipv4").node_addresses(index)[0] for index in (0, 1))
+EVERYWHERE, LOCAL = 30080, 30081
+"""Node ports of `alone`: by `externalTrafficPolicy` Cluster, and of its twin by Local; behind both is `b`."""
+NOBODY = 30082
+"""The node port of `empty`."""
+WEB, ALONE, EMPTY, DNS, TWIN = "10.96.0.20", "10.96.0.21", "10.96.0.22", "10.96.0.10", "10.96.0.23"
 
 
 def _pod(name: str, namespace: str, web: int, **labels: str) -> Pod:
@@ -28,20 +34,27 @@ PODS = (
 )
 
 
+HOSTED = Pod(
+    namespace="x", name="hosted", uid="uid-hosted", labels={"app": "hosted"}, addresses=(OTHER_NODE,), counts=False
+)
+"""A pod in the other node's network."""
+
+
 def services(pod: Callable[[str], Pod]) -> tuple[Service, ...]:
-    """`web` with two backends, `alone` with one, `empty` with none."""
+    """`web` with two backends, `alone` and `twin` with one and a node port, `empty` with none."""
 
     def one(name: str, address: str, *ports: ServicePort) -> Service:
         return Service(namespace="x", name=name, addresses=(address,), ports=ports)
 
-    def port(number: int, protocol: str, *backends: tuple[str, int]) -> ServicePort:
+    def port(number: int, protocol: str, *backends: tuple[str, int], node: int = 0) -> ServicePort:
         found = tuple((pod(name).addresses[0], target) for name, target in backends)
-        return ServicePort(name=f"p{number}", protocol=protocol, port=number, backends=found)
+        return ServicePort(name=f"p{number}", protocol=protocol, port=number, backends=found, node_port=node)
 
     return (
         one("web", WEB, port(80, "tcp", ("b", 80), ("c", 8080)), port(8085, "udp", ("b", 8085))),
-        one("alone", ALONE, port(80, "tcp", ("b", 80))),
-        one("empty", EMPTY, port(80, "tcp"), port(80, "udp")),
+        one("alone", ALONE, port(80, "tcp", ("b", 80), node=EVERYWHERE)),
+        replace(one("twin", TWIN, port(80, "tcp", ("b", 80), node=LOCAL)), keeps_source=True),
+        one("empty", EMPTY, port(80, "tcp", node=NOBODY), port(80, "udp")),
     )
 
 

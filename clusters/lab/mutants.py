@@ -14,7 +14,7 @@ from typing import Final
 
 from clusters.lab.mesh.mutants import MESH_MUTANTS
 from clusters.lab.mutant import Mutant
-from clusters.lab.policy import lapses, rewrites
+from clusters.lab.policy import lapses, narrowings, rewrites
 from flows.errors import UsageError
 from policies.model import ABSENT, PolicyType
 
@@ -134,6 +134,58 @@ _NETWORK: Final = (
         tests=("test_default_deny_ingress",),
     ),
     Mutant(
+        name="end-port-exclusive",
+        breaks="A range ends before its endPort.",
+        around=rewrites.on_ports(narrowings.end_left_out),
+        seen_in="translations to half-open ranges",
+        tests=("test_egress_port and range",),
+    ),
+    Mutant(
+        name="protocol-alone-ignored",
+        breaks="A rule with a protocol and no port opens every protocol.",
+        around=rewrites.on_rules(narrowings.protocol_alone_is_everything),
+        tests=("test_ingress_port and every",),
+    ),
+    Mutant(
+        name="sctp-opens-tcp",
+        breaks="A port that is open for SCTP is open for TCP.",
+        around=rewrites.on_ports(narrowings.sctp_as_tcp),
+        seen_in="plugins that know no SCTP and fall back to their default protocol",
+        tests=("test_ingress_port and sctp",),
+    ),
+    Mutant(
+        name="no-peers-nobody",
+        breaks="A rule without peers allows nobody instead of everybody.",
+        around=rewrites.on_rules(narrowings.no_peers_is_nobody),
+        tests=("test_empty_lists_mean_everything",),
+    ),
+    Mutant(
+        name="rules-without-their-type",
+        breaks="Rules isolate their direction even where policyTypes does not name it.",
+        around=rewrites.on_policies(narrowings.rules_are_types),
+        tests=("test_ingress_rules_without_their_type", "test_no_ingress_rules_deny and without"),
+    ),
+    Mutant(
+        name="first-peer-only",
+        breaks="Of a rule's peers only the first counts.",
+        around=rewrites.on_rules(narrowings.first_peer),
+        tests=("test_egress_adds_up", "test_namespace_or_pod"),
+    ),
+    Mutant(
+        name="except-for-all",
+        breaks="What one ipBlock of a rule excepts, its other blocks except as well.",
+        around=rewrites.on_rules(narrowings.excepted_for_all),
+        seen_in="translations that put a rule's exceptions before all its ranges",
+        tests=("test_excepted_by_one_block_of_another",),
+    ),
+    Mutant(
+        name="ten-policies-at-most",
+        breaks=f"Of the policies with the same subjects only the first {narrowings.MOST} count.",
+        around=rewrites.on_snapshot(narrowings.first_ten),
+        seen_in="engines with a fixed number of slots for each pod",
+        tests=("test_egress_adds_up",),
+    ),
+    Mutant(
         name="protocol-ignored",
         breaks="A port that is open for TCP is open for UDP, and the other way round.",
         around=rewrites.on_chains(rewrites.protocol_blind),
@@ -192,6 +244,40 @@ _NETWORK: Final = (
         around=rewrites.no_hairpin,
         seen_in="nodes whose bridge or proxy lacks hairpin mode",
         tests=("test_own_service",),
+    ),
+    Mutant(
+        name="service-masquerades",
+        breaks="Behind a Service a caller bears its node's address.",
+        around=rewrites.on_chains(lambda rules: ("ct status dnat masquerade", *rules), "nat-postrouting"),
+        seen_in="kube-proxy with masqueradeAll",
+        tests=("test_server_sees_the_callers_address",),
+    ),
+    Mutant(
+        name="node-port-bypass",
+        breaks="Traffic that came by a node's port skips all policies.",
+        around=narrowings.node_ports_open(),
+        seen_in="data planes that answer for node ports before their policy hooks",
+        tests=("test_closed_and_opened_by_every_node",),
+    ),
+    Mutant(
+        name="local-as-cluster",
+        breaks="A node port of externalTrafficPolicy Local is one of Cluster: the caller's address is lost.",
+        around=rewrites.on_snapshot(narrowings.sources_lost),
+        tests=("test_local_keeps_the_source",),
+    ),
+    Mutant(
+        name="nodes-admitted",
+        breaks="Whatever bears a node's address passes every ingress policy.",
+        around=narrowings.nodes_admitted(),
+        seen_in="rules for the kubelet's probes that are too wide",
+        tests=("test_closed_and_opened_by_every_node",),
+    ),
+    Mutant(
+        name="host-network-by-label",
+        breaks="The labels of one pod in a node's network open the policy to all that is in it.",
+        around=rewrites.on_snapshot(narrowings.nodes_by_label),
+        seen_in="plugins that put every selected pod's address into the peers' set",
+        tests=("test_labels_of_a_pod_in_the_nodes_network",),
     ),
     Mutant(
         name="node-denied",

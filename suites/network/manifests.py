@@ -74,6 +74,11 @@ def tcp(port: int | str, **more: int) -> Object:
     return {"protocol": "TCP", "port": port, **more}
 
 
+def sctp(port: int | str) -> Object:
+    """An SCTP port by number or name."""
+    return {"protocol": "SCTP", "port": port}
+
+
 def udp(port: int | str) -> Object:
     """A UDP port by number or name."""
     return {"protocol": "UDP", "port": port}

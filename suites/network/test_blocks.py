@@ -52,6 +52,23 @@ def test_excepted_but_selected(policy: Policies, matrix: MatrixAsker, caller: Ac
     """)
 
 
+@pytest.mark.checks("block-except", "union")
+def test_excepted_by_one_block_of_another(
+    policy: Policies, matrix: MatrixAsker, caller: Actor, peer: Actor, intruder: Actor
+) -> None:
+    """What one block excepts another lets in, of the same rule or of another policy."""
+    rules = [{"from": [*everywhere(caller.addresses + peer.addresses + intruder.addresses), *blocks(caller.addresses)]}]
+    policy(network_policy("overlap", selects=SERVER, types=["Ingress"], ingress=rules))
+    policy(network_policy("peer", selects=SERVER, types=["Ingress"], ingress=[{"from": blocks(peer.addresses)}]))
+    matrix.becomes("""
+                server:8080  server:8080/udp
+    caller      .            .
+    peer        .            .
+    scraper     .            .
+    intruder    X            X
+    """)
+
+
 @pytest.mark.checks("block-egress")
 def test_egress_to_one_address(policy: Policies, matrix: MatrixAsker, server: Actor) -> None:
     """An egress ipBlock of one address lets a pod call its holder and nobody else."""

@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
-from suites.network.manifests import EVERYONE, labelled, network_policy, pods
+from suites.network.manifests import EVERYONE, Object, labelled, network_policy, pods, tcp
 
 OPEN = """
             server:8080  server:9090  server:8080/udp  peer:8080  intruder:8080  scraper:8080
@@ -63,11 +63,47 @@ def test_default_deny_both(policy: Policies, matrix: MatrixAsker) -> None:
 
 
 @pytest.mark.checks("policy-types")
-@pytest.mark.parametrize("rules", [None, []], ids=["absent", "empty"])
-def test_no_rules_deny(policy: Policies, matrix: MatrixAsker, rules: list[dict[str, object]] | None) -> None:
-    """Absent and empty ingress rules mean the same: nobody."""
-    policy(network_policy("no-rules", types=["Ingress"], ingress=rules))
+@pytest.mark.parametrize(
+    ("types", "ingress", "egress"),
+    [
+        pytest.param(["Ingress"], [], None, id="rules-empty"),
+        pytest.param(None, None, None, id="nothing-written"),
+        pytest.param(None, None, [], id="types-left-out-and-egress-empty"),
+        pytest.param(["Ingress"], None, [{"to": [pods(app="nobody")]}], id="egress-rules-without-their-type"),
+    ],
+)
+def test_no_ingress_rules_deny(
+    policy: Policies,
+    matrix: MatrixAsker,
+    types: list[str] | None,
+    ingress: list[Object] | None,
+    egress: list[Object] | None,
+) -> None:
+    """Ingress alone is isolated, whether its rules are empty, absent, or beside egress rules without their type."""
+    policy(network_policy("no-rules", types=types, ingress=ingress, egress=egress))
     matrix.becomes(NO_INGRESS)
+
+
+@pytest.mark.checks("policy-types")
+def test_ingress_rules_without_their_type(policy: Policies, matrix: MatrixAsker) -> None:
+    """Where policyTypes names egress alone, ingress rules that are written isolate nothing."""
+    policy(network_policy("mute", types=["Egress"], ingress=[{"from": [pods(app="nobody")]}]))
+    matrix.becomes(NO_EGRESS)
+
+
+@pytest.mark.checks("policy-types", "port-number", "union")
+def test_empty_lists_mean_everything(policy: Policies, matrix: MatrixAsker) -> None:
+    """Peers and ports that are written as empty lists mean what absent ones mean: everybody, every port."""
+    into_server = [{"from": [], "ports": [tcp(8080)]}, {"from": [pods(app="peer")], "ports": []}]
+    policy(network_policy("server-in", selects=labelled(app="server"), types=["Ingress"], ingress=into_server))
+    out_of_caller = [{"to": [], "ports": [tcp(8080)]}, {"to": [pods(app="peer")], "ports": []}]
+    policy(network_policy("caller-out", selects=labelled(app="caller"), types=["Egress"], egress=out_of_caller))
+    matrix.becomes("""
+                server:8080  server:9090  server:8080/udp  peer:8080/udp  peer:9091  scraper:8080  scraper:9090
+    caller      .            X            X                .              .          .             X
+    intruder    .            X            X                .              .          .             .
+    peer        .            .            .                -              -          .             .
+    """)
 
 
 @pytest.mark.checks("allow-all", "conflict")

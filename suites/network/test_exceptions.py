@@ -9,7 +9,7 @@ from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
 from fixtures.world import World
 from flows.model import Kind, exactly
-from suites.network.manifests import DNS, blocks, labelled, network_policy, pods, tcp
+from suites.network.manifests import DNS, blocks, everywhere, labelled, network_policy, pods, tcp
 
 WEIGHT = 2.5
 
@@ -81,6 +81,22 @@ def test_kubernetes_api_still_reached(policy: Policies, matrix: MatrixAsker, wor
     matrix.becomes("""
                 kubernetes:443@service-ip  server:8080  scraper:8080
     caller      .                          X            X
+    peer        .                          .            .
+    """)
+
+
+@pytest.mark.checks("block-node", "block-except")
+def test_kubernetes_api_excepted(policy: Policies, matrix: MatrixAsker, world: World) -> None:
+    """A pod that may call everywhere but the API server's endpoints reaches the rest, and not the Kubernetes API."""
+    endpoints = [address for address, _ in world.api_endpoints()]
+    policy(
+        network_policy(
+            "no-api", selects=CALLER, types=["Egress"], egress=[{"to": [*everywhere(endpoints), pods(app="server")]}]
+        )
+    )
+    matrix.becomes("""
+                kubernetes:443@service-ip  server:8080  server:8080/udp
+    caller      X                          .            .
     peer        .                          .            .
     """)
 

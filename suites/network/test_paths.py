@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
+from flows.model import answered
 from suites.network.manifests import labelled, network_policy, pods
+from suites.network.reported import happened, host, source_of
 
 SERVER = labelled(app="server")
 
@@ -75,6 +79,31 @@ def test_same_node_and_other_node(
     caller      X            .            .
     intruder    X            X            .
     """)
+
+
+@pytest.mark.checks("source-address", "pod-ip", "cluster-ip", "dns")
+@pytest.mark.parametrize("path", ["pod-ip", "service-ip", "dns", "headless"])
+@pytest.mark.parametrize("port", ["8080", "8080/udp"], ids=["tcp", "udp"])
+def test_server_sees_the_callers_address(caller: Actor, port: str, path: str) -> None:
+    """By pod address, Service, name and headless name the server sees the calling pod's own address."""
+    verdict = caller.call(f"server:{port}@{path}")
+    assert verdict == answered()
+    assert host(verdict.evidence.peer_seen) in caller.addresses, verdict.evidence
+
+
+@pytest.mark.checks("hairpin", "source-address")
+def test_itself_when_closed(
+    policy: Policies, matrix: MatrixAsker, server: Actor, behaviour: Callable[[str, str], None]
+) -> None:
+    """A closed pod reaches itself by its own address; whether by its own Service, and as whom, is the cluster's."""
+    behaviour("source-by-own-service", source_of(server.call("server:8080@service-ip"), pod=server))
+    policy(network_policy("closed", selects=SERVER, types=["Ingress", "Egress"]))
+    shown = matrix.becomes("""
+                server:8080  server:8080/udp  server:9090  server:8080@service-ip  peer:8080
+    server      .            .                .            #                       X
+    caller      X            X                X            X                       .
+    """)
+    behaviour("own-service-of-a-closed-pod", happened(shown, "server", "server:8080@service-ip"))
 
 
 @pytest.mark.checks("hairpin")

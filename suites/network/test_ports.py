@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
-from suites.network.manifests import Object, expression, labelled, network_policy, pods, spaces, tcp, udp
+from suites.network.manifests import Object, expression, labelled, network_policy, pods, sctp, spaces, tcp, udp
 
 SERVER = labelled(app="server")
 
@@ -29,6 +29,8 @@ def opens(*ports: Object) -> Object:
         pytest.param({"protocol": "TCP"}, ".", ".", "X", id="every-tcp-port"),
         pytest.param({"protocol": "UDP"}, "X", "X", ".", id="every-udp-port"),
         pytest.param({"port": 8080}, ".", "X", "X", id="protocol-left-out-is-tcp"),
+        pytest.param(sctp(8080), "X", "X", "X", id="sctp-number"),
+        pytest.param({"protocol": "SCTP"}, "X", "X", "X", id="every-sctp-port"),
     ],
 )
 def test_ingress_port(
@@ -50,7 +52,11 @@ def test_ingress_port(
         pytest.param(tcp(8080), ".", "X", "X", id="tcp-number"),
         pytest.param(udp(8080), "X", "X", ".", id="udp-number"),
         pytest.param(tcp("metrics"), "X", ".", "X", id="tcp-name"),
-        pytest.param(tcp(8081, endPort=9090), "X", ".", "X", id="range"),
+        pytest.param(tcp(8080, endPort=9089), ".", "X", "X", id="range-ends-before"),
+        pytest.param(tcp(8081, endPort=9090), "X", ".", "X", id="range-ends-on-it"),
+        pytest.param({"protocol": "TCP"}, ".", ".", "X", id="every-tcp-port"),
+        pytest.param({"protocol": "UDP"}, "X", "X", ".", id="every-udp-port"),
+        pytest.param({"protocol": "SCTP"}, "X", "X", "X", id="every-sctp-port"),
     ],
 )
 def test_egress_port(
@@ -59,9 +65,9 @@ def test_egress_port(
     """An egress rule lets a pod call the port and protocol that it names, of everybody, and no other."""
     policy(network_policy("ports", selects=labelled(app="caller"), types=["Egress"], egress=[{"ports": [port]}]))
     matrix.becomes(f"""
-                server:8080  server:9090  server:8080/udp  scraper:9090
-    caller      {http}       {metrics}    {datagram}       {metrics}
-    peer        .            .            .                .
+                server:8080  server:9090  server:8080/udp  scraper:9090  caller:8080
+    caller      {http}       {metrics}    {datagram}       {metrics}     .
+    peer        .            .            .                .             .
     """)
 
 
@@ -89,6 +95,31 @@ def test_peers_and_ports_of_one_rule(policy: Policies, matrix: MatrixAsker) -> N
     caller      .            X            X
     intruder    X            .            X
     peer        X            X            X
+    """)
+
+
+@pytest.mark.checks("end-port", "union")
+def test_ranges_that_overlap(policy: Policies, matrix: MatrixAsker) -> None:
+    """Ranges of one rule that overlap, and one of another rule beside them, open what any of them has."""
+    rules = [{"ports": [tcp(8000, endPort=8080), tcp(8050, endPort=8100)]}, {"ports": [tcp(9090, endPort=9090)]}]
+    policy(network_policy("server-in", selects=SERVER, types=["Ingress"], ingress=rules))
+    policy(network_policy("caller-out", selects=labelled(app="caller"), types=["Egress"], egress=rules))
+    matrix.becomes("""
+                server:8080  server:9090  server:8080/udp  peer:9091
+    caller      .            .            X                X
+    intruder    .            .            X                .
+    """)
+
+
+@pytest.mark.checks("union", "port-number")
+def test_egress_peers_and_ports_of_one_rule(policy: Policies, matrix: MatrixAsker) -> None:
+    """Of several peers and several ports of one egress rule a call must match one of each."""
+    rules = [{"to": [pods(app="server"), spaces(team="observability")], "ports": [tcp(8080), udp(8080)]}]
+    policy(network_policy("caller-out", selects=labelled(app="caller"), types=["Egress"], egress=rules))
+    matrix.becomes("""
+                server:8080  server:8080/udp  server:9090  scraper:8080  scraper:9090  peer:8080
+    caller      .            .                X            .             X             X
+    intruder    .            .                .            .             .             .
     """)
 
 

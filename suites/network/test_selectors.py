@@ -7,8 +7,9 @@ import pytest
 from fixtures.actor import Actor
 from fixtures.asking import MatrixAsker
 from fixtures.policy import Policies
-from suites.network.manifests import Object, expression, labelled, network_policy, pods, spaces
+from suites.network.manifests import Object, expression, labelled, network_policy, pods, spaces, tcp
 
+METRICS = tcp("metrics")
 SERVER = labelled(app="server")
 """The server is what the policies of this file select; the intruder carries the caller's labels elsewhere."""
 ONLY_CALLER = """
@@ -133,6 +134,28 @@ def test_match_expressions(policy: Policies, matrix: MatrixAsker, selector: Obje
     """)
 
 
+@pytest.mark.checks("namespace-selector", "match-in", "match-exists")
+@pytest.mark.parametrize(
+    ("selector", "caller", "intruder"),
+    [
+        pytest.param(expression("team", "In", "observability", "nobody"), "X", ".", id="in"),
+        pytest.param(expression("team", "NotIn", "payments"), "X", ".", id="not-in"),
+        pytest.param(expression("team", "Exists"), ".", ".", id="exists"),
+        pytest.param(expression("team", "DoesNotExist"), "X", "X", id="does-not-exist-on-any"),
+    ],
+)
+def test_namespace_expressions(
+    policy: Policies, matrix: MatrixAsker, selector: Object, caller: str, intruder: str
+) -> None:
+    """The four operators of matchExpressions decide which namespaces are let in."""
+    policy(admits({"namespaceSelector": selector}))
+    matrix.becomes(f"""
+                server:8080  server:8080/udp  scraper:8080
+    caller      {caller}     {caller}         .
+    intruder    {intruder}   {intruder}       .
+    """)
+
+
 @pytest.mark.checks("match-in")
 def test_selected_by_expression(policy: Policies, matrix: MatrixAsker) -> None:
     """The pods that a policy closes can be selected by an expression too."""
@@ -156,6 +179,56 @@ def test_egress_to_selected_pods(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
+def calls(*peers: Object) -> Object:
+    """A policy that lets the caller call these peers."""
+    return network_policy("caller-out", selects=labelled(app="caller"), types=["Egress"], egress=[{"to": list(peers)}])
+
+
+@pytest.mark.checks("and-or", "namespace-selector", "match-labels")
+@pytest.mark.parametrize(
+    ("peers", "server", "peer", "intruder", "scraper"),
+    [
+        pytest.param([{**spaces(team="observability"), **pods(role="prometheus")}], *"XXX.", id="and"),
+        pytest.param([spaces(team="observability"), pods(role="prometheus")], *"X...", id="or"),
+        pytest.param([{"podSelector": {}}], *"..XX", id="every-pod-here"),
+        pytest.param([{"namespaceSelector": {}}], *"....", id="every-namespace"),
+        pytest.param([{"namespaceSelector": {}, **pods(role="prometheus")}], *"X.X.", id="such-pods-everywhere"),
+        pytest.param([{"namespaceSelector": expression("team", "NotIn", "payments")}], *"XX..", id="namespace-not-in"),
+    ],
+)
+def test_egress_peers(
+    policy: Policies, matrix: MatrixAsker, peers: list[Object], server: str, peer: str, intruder: str, scraper: str
+) -> None:
+    """On egress, both selectors of one peer must match, either of two peers, and an empty one means all there are."""
+    policy(calls(*peers))
+    matrix.becomes(f"""
+                server:8080  server:8080/udp  peer:8080  intruder:8080  scraper:8080
+    caller      {server}     {server}         {peer}     {intruder}     {scraper}
+    peer        .            .                -          .              .
+    """)
+
+
+@pytest.mark.checks("union", "stack", "conflict")
+def test_egress_adds_up(policy: Policies, matrix: MatrixAsker) -> None:
+    """Peers of a rule, rules of a policy and twelve policies on one pod allow the union of what each allows to call."""
+    caller = labelled(app="caller")
+    for number in range(10):
+        others = [{"to": [pods(app=f"nobody-{number}")]}]
+        policy(network_policy(f"stack-{number:02}", selects=caller, types=["Egress"], egress=others))
+    rules = [
+        {"to": [pods(app="nobody"), pods(app="server")]},
+        {"to": [spaces(team="observability")], "ports": [METRICS]},
+    ]
+    policy(network_policy("stack-99", selects=caller, types=["Egress"], egress=rules))
+    policy(network_policy("deny-egress", types=["Egress"]))
+    matrix.becomes("""
+                server:8080  server:8080/udp  peer:8080  scraper:9090  scraper:8080
+    caller      .            .                X          .             X
+    peer        X            X                -          X             X
+    intruder    .            .                .          .             .
+    """)
+
+
 @pytest.mark.checks("union")
 def test_rules_add_up(policy: Policies, matrix: MatrixAsker) -> None:
     """Several rules of one policy allow the union of what each allows."""
@@ -169,9 +242,9 @@ def test_rules_add_up(policy: Policies, matrix: MatrixAsker) -> None:
     """)
 
 
-@pytest.mark.checks("union", "conflict", "event-order")
+@pytest.mark.checks("union", "conflict")
 def test_policies_add_up(policy: Policies, matrix: MatrixAsker) -> None:
-    """Several policies on one pod allow the union of what each allows, whatever their order."""
+    """Several policies on one pod allow the union of what each allows."""
     policy(network_policy("a-caller", selects=SERVER, types=["Ingress"], ingress=[{"from": [pods(app="caller")]}]))
     policy(network_policy("b-deny-all", types=["Ingress"]))
     policy(network_policy("c-peer", selects=SERVER, types=["Ingress"], ingress=[{"from": [pods(app="peer")]}]))

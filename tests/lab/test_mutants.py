@@ -20,7 +20,7 @@ from clusters.lab.policy.snapshot import Pod, Snapshot
 from clusters.lab.wishes import lab_options
 from flows.errors import UsageError
 from tests.lab.policy.misreadings import DENY, GREEN, MISREADINGS, SHUT_B, A, B, Misreading
-from tests.lab.policy.world import NAMESPACES, PODS, attached, policy, services
+from tests.lab.policy.world import HOSTED, NAMESPACES, PODS, attached, policy, services
 
 FROM_A = f"{{{B}, ingress: [{{from: [{{{A}}}]}}]}}"
 FROM_GREEN = f"{{{B}, ingress: [{{from: [{{{GREEN}}}]}}]}}"
@@ -33,7 +33,7 @@ def _base(*specs: str) -> Snapshot:
     }
     policies = tuple(policy(spec, name=f"p{index}") for index, spec in enumerate(specs))
     known = Snapshot(
-        pods=tuple(pods.values()), namespaces=NAMESPACES, services=services(pods.__getitem__), policies=policies
+        pods=(*pods.values(), HOSTED), namespaces=NAMESPACES, services=services(pods.__getitem__), policies=policies
     )
     return attached(known, "a", "b", "c", "d")
 
@@ -138,7 +138,15 @@ def test_new_pods_are_guarded_in_the_end() -> None:
     assert set(woken) == {YOUTH}
 
 
-OWN_MACHINERY = {"leak-at-start", "hairpin-lost", "node-denied", "egress-of-replies", "handshake-leak"}
+OWN_MACHINERY = {
+    "leak-at-start",
+    "hairpin-lost",
+    "node-denied",
+    "egress-of-replies",
+    "handshake-leak",
+    "service-masquerades",
+    "local-as-cluster",
+}
 """These change what stands around the pods' chains, so also a world without policies."""
 
 

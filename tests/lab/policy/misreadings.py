@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.lab.policy.bench import NODE, Probe
-from tests.lab.policy.world import ALONE
+from tests.lab.policy.world import ALONE, EVERYWHERE, FIRST_NODE, LOCAL, OTHER_NODE
 
 A, B = "podSelector: {matchLabels: {app: a}}", "podSelector: {matchLabels: {app: b}}"
+C, HOSTED = "podSelector: {matchLabels: {app: c}}", "podSelector: {matchLabels: {app: hosted}}"
 GREEN = "namespaceSelector: {matchLabels: {team: green}}"
 DENY = "{podSelector: {}, policyTypes: [Ingress, Egress]}"
 SHUT_B = f"{{{B}, ingress: []}}"
@@ -83,6 +84,31 @@ MISREADINGS = (
     Misreading("handshake-leak", (SHUT_B,), Probe("a", "b"), _SHUT, "silent"),
     Misreading("deny-by-reset", (SHUT_B,), Probe("a", "b"), _SHUT, "ConnectionRefusedError"),
     Misreading("leaky-drop", (SHUT_B,), Probe("a", "b", count=40), _SHUT, "b and dropped"),
+    Misreading("end-port-exclusive", _ports("port: 80, endPort: 81"), Probe("a", "b", 81), _OPEN, _SHUT),
+    Misreading("protocol-alone-ignored", _ports("protocol: UDP"), Probe("a", "b"), _SHUT, _OPEN),
+    Misreading("sctp-opens-tcp", _ports("port: 80, protocol: SCTP"), Probe("a", "b"), _SHUT, _OPEN),
+    Misreading("no-peers-nobody", _ports("port: 80"), Probe("a", "b"), _OPEN, _SHUT),
+    Misreading(
+        "rules-without-their-type",
+        (f"{{{A}, policyTypes: [Ingress], egress: [{{to: [{{{B}}}]}}]}}",),
+        Probe("a", "c"),
+        "c",
+        _SHUT,
+    ),
+    Misreading("first-peer-only", _from(GREEN, A), Probe("a", "b"), _OPEN, _SHUT),
+    Misreading(
+        "except-for-all",
+        _from("ipBlock: {cidr: 10.244.0.0/16, except: [10.244.1.0/24]}", "ipBlock: {cidr: 10.244.0.0/17}"),
+        Probe("c", "b"),
+        _OPEN,
+        _SHUT,
+    ),
+    Misreading("ten-policies-at-most", (*9 * _from(C), *_from(A), *_from(C)), Probe("a", "b"), _OPEN, _SHUT),
+    Misreading("service-masquerades", _from(C), Probe("c", ALONE), _OPEN, _SHUT),
+    Misreading("node-port-bypass", (SHUT_B,), Probe("c", FIRST_NODE, EVERYWHERE), _SHUT, _OPEN),
+    Misreading("local-as-cluster", (), Probe("a", OTHER_NODE, LOCAL), _SHUT, _OPEN),
+    Misreading("nodes-admitted", (SHUT_B,), Probe("c", FIRST_NODE, EVERYWHERE), _SHUT, _OPEN),
+    Misreading("host-network-by-label", _from(HOSTED), Probe("node2", "b"), _SHUT, _OPEN),
     Misreading("hairpin-lost", (), Probe("b", ALONE), _OPEN, _SHUT),
     Misreading("ipv6-open", (SHUT_B,), Probe("a", "b", version=6), _SHUT, _OPEN),
     Misreading("ipv6-unselected", _from(A), Probe("a", "b", version=6), _OPEN, _SHUT),

@@ -1,7 +1,7 @@
 """The registry of broken data planes: what each one breaks, and what should catch it.
 
-What belongs here: names and sentences; those of the mesh are in `mesh.mutants`. What does not: how a mutant breaks
-things (`policy.rewrites`, `policy.lapses`); the sound data plane knows only the one seam of `policy.mutation`.
+What belongs here: names and sentences; those of Services and nodes are in `policy.path_mutants`, those of the mesh
+in `mesh.mutants`. What does not: how a mutant breaks things (`policy.rewrites`, `policy.lapses`); the sound data plane knows only the one seam of `policy.mutation`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 from clusters.lab.mesh.mutants import MESH_MUTANTS
 from clusters.lab.mutant import Mutant
 from clusters.lab.policy import lapses, narrowings, rewrites
+from clusters.lab.policy.path_mutants import PATH_MUTANTS
 from flows.errors import UsageError
 from policies.model import ABSENT, PolicyType
 
@@ -246,40 +247,6 @@ _NETWORK: Final = (
         tests=("test_own_service",),
     ),
     Mutant(
-        name="service-masquerades",
-        breaks="Behind a Service a caller bears its node's address.",
-        around=rewrites.on_chains(lambda rules: ("ct status dnat masquerade", *rules), "nat-postrouting"),
-        seen_in="kube-proxy with masqueradeAll",
-        tests=("test_server_sees_the_callers_address",),
-    ),
-    Mutant(
-        name="node-port-bypass",
-        breaks="Traffic that came by a node's port skips all policies.",
-        around=narrowings.node_ports_open(),
-        seen_in="data planes that answer for node ports before their policy hooks",
-        tests=("test_closed_and_opened_by_every_node",),
-    ),
-    Mutant(
-        name="local-as-cluster",
-        breaks="A node port of externalTrafficPolicy Local is one of Cluster: the caller's address is lost.",
-        around=rewrites.on_snapshot(narrowings.sources_lost),
-        tests=("test_local_keeps_the_source",),
-    ),
-    Mutant(
-        name="nodes-admitted",
-        breaks="Whatever bears a node's address passes every ingress policy.",
-        around=narrowings.nodes_admitted(),
-        seen_in="rules for the kubelet's probes that are too wide",
-        tests=("test_closed_and_opened_by_every_node",),
-    ),
-    Mutant(
-        name="host-network-by-label",
-        breaks="The labels of one pod in a node's network open the policy to all that is in it.",
-        around=rewrites.on_snapshot(narrowings.nodes_by_label),
-        seen_in="plugins that put every selected pod's address into the peers' set",
-        tests=("test_labels_of_a_pod_in_the_nodes_network",),
-    ),
-    Mutant(
         name="node-denied",
         breaks="The node needs a policy to reach its own pods, so probes fail under default deny.",
         around=rewrites.probes_denied,
@@ -404,7 +371,8 @@ _NETWORK: Final = (
         tests=("test_other_policies_change",),
     ),
 )
-MUTANTS: Final[Mapping[str, Mutant]] = MappingProxyType({each.name: each for each in (*_NETWORK, *MESH_MUTANTS)})
+_ALL: Final = (*_NETWORK, *PATH_MUTANTS, *MESH_MUTANTS)
+MUTANTS: Final[Mapping[str, Mutant]] = MappingProxyType({each.name: each for each in _ALL})
 """Every mutant by its name: those of the network in the order of the specification's own parts, then the mesh's."""
 
 

@@ -51,7 +51,8 @@ class Pod:
     Attributes:
         addresses: Of every family it has, primary first.
         node_addresses: Of the node it runs on; what comes from there is always allowed.
-        host_network: It uses the node's network; policies then neither select it nor find it by labels.
+        host_network: It uses the node's network; policies then neither select it nor find it by labels, and the names
+            of its ports mean nothing to them.
     """
 
     name: str
@@ -169,7 +170,8 @@ def decide(
         family: 4 or 6; 0 takes each pod's primary address.
     """
     addresses = _address(source, family), _address(destination, family)
-    to = _Target(port=port, protocol=protocol, ports=() if isinstance(destination, str) else destination.ports)
+    names = () if isinstance(destination, str) or destination.host_network else destination.ports
+    to = _Target(port=port, protocol=protocol, ports=names)
     rulings = []
     for direction, pod, peer, address in (
         (PolicyType.EGRESS, source, destination, addresses[1]),

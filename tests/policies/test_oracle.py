@@ -209,6 +209,12 @@ def test_a_pod_in_the_nodes_network_is_found_by_its_address_alone() -> None:
     assert allowed(world("{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.1/32}}]}]}"), source, SERVER)
 
 
+def test_a_port_of_a_pod_in_the_nodes_network_has_no_name() -> None:
+    place = world("{podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: http}]}]}")
+    assert allowed(place, CALLER, SERVER)
+    assert not allowed(place, CALLER, replace(SERVER, host_network=True))
+
+
 def test_a_policy_without_namespace_is_refused() -> None:
     with pytest.raises(UsageError, match=r"a\.yaml: field 'metadata\.namespace' is missing"):
         World(policies=(NetworkPolicy(name="p", source="a.yaml"),))

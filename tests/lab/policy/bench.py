@@ -327,7 +327,8 @@ async def _main() -> None:
             pipe.send(answer)
 
 
-def _unshare() -> None:
+def unshare() -> None:
+    """Go into user and network namespaces of this process's own."""
     uid, gid = os.getuid(), os.getgid()
     system.unshare(system.CLONE_NEWUSER | system.CLONE_NEWNET)
     Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
@@ -336,5 +337,5 @@ def _unshare() -> None:
 
 
 if __name__ == "__main__":
-    _unshare()
+    unshare()
     asyncio.run(_main())

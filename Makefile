@@ -1,6 +1,6 @@
 # `make` alone lists the targets. ARGS="…" is passed on to what a target runs.
 .DEFAULT_GOAL := help
-.PHONY: help verify test lint format mutants bench benchmarks benchmarks-mesh kill docs docs-check fresh-machine hooks venv lock clean
+.PHONY: help verify test lint format mutants agreement bench benchmarks benchmarks-mesh kill docs docs-check fresh-machine hooks venv lock clean
 ARGS ?=
 # Debian keeps nft in /usr/sbin, which is not on everyone's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -29,6 +29,10 @@ format: ## rewrite the code as ruff wants it
 mutants: ## break the lab's data plane in every known way; each must be caught (ARGS=mesh, network or names)
 	@tools/bootstrap test
 	@$(BIN)/python -m tools.mutants $(ARGS)
+
+agreement: ## 2,000 random sets of policies and pods: the lab's data plane against the oracle (ARGS=--mutants)
+	@tools/bootstrap test
+	@$(BIN)/python -m tools.agreement $(ARGS)
 
 bench: ## the suites on a real cluster: needs Docker, kind, kubectl
 	@tools/bootstrap run kind

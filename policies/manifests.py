@@ -23,7 +23,6 @@ MOST_BYTES: Final = 4 << 20
 """A manifest that is larger is no manifest that a person wrote."""
 _CALICO_KINDS: Final = ("NetworkPolicy", "NetworkSet")
 _GLOBAL: Final = ("GlobalNetworkPolicy", "GlobalNetworkSet")
-_MESHES: Final = ("istio.io", "linkerd.io")
 Object = dict[str, Any]
 Labels = Mapping[str, str]
 
@@ -194,9 +193,6 @@ def _labels(meta: Object, locate: Locate) -> Labels:
 
 
 def _why(version: str, kind: str) -> str:
-    group = version.partition("/")[0] if "/" in version else ""
     if version == CALICO and kind in _GLOBAL:
         return "ignored: it would reach every namespace of the cluster"
-    if any(group == mesh or group.endswith(f".{mesh}") for mesh in _MESHES):
-        return "ignored: the workloads that stand in here have no proxies"
     return "ignored: it is neither a NetworkPolicy nor a Namespace"

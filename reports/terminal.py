@@ -7,6 +7,7 @@ summary; colour (the caller's terminal writer colours by outcome, or not at all)
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import textwrap
 import unicodedata
@@ -21,6 +22,8 @@ from reports.results import Outcome, RunRecord, TestRecord
 FIRST = 20
 """Failures that the closing summary names; the report has them all."""
 
+_SELECTABLE = re.compile(r"[\w:+.\[\]\\/-]+")
+"""What pytest's `-k` reads as one name."""
 COLOURS: Mapping[Outcome, str] = {"passed": "green", "failed": "red", "broken": "yellow", "skipped": "cyan"}
 """The markup name of pytest's terminal writer for each outcome."""
 
@@ -43,7 +46,7 @@ def progress(test: TestRecord, done: int, total: int, width: int = 80) -> str:
 
 
 def summary(run: RunRecord, width: int = 80, reports: Mapping[str, Path] | None = None) -> str:
-    """The closing words of a run; no line is wider than `width`.
+    """The closing words of a run; no line is wider than `width`, but a command that cannot be broken.
 
     Args:
         run: The run.
@@ -162,8 +165,14 @@ def _failure(test: TestRecord, width: int) -> Iterable[str]:
 
 
 def _again(test: TestRecord, width: int) -> Iterable[str]:
-    """The command that repeats a test; a long one continues on the next lines, as a shell reads it."""
+    """The command that repeats a test; a long one continues on the next lines, as a shell reads it.
+
+    A name that `-k` cannot read is told whole, on one line: within quotes a line does not go on in the next.
+    """
     command = _plain(words.again(test))
+    if not _SELECTABLE.fullmatch(test.name):
+        yield f"    again: {command}"
+        return
     if columns(command) + 11 > width:
         file = shlex.quote(_plain(test.id.partition("::")[0]))
         command = f"eastwest verify {file} -k {shlex.quote(_plain(test.name))}"

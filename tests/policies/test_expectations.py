@@ -318,7 +318,7 @@ def test_lists_hidden_files_calico_and_mesh_kinds(folder: Path) -> None:
     objects = [
         {**calico, "kind": "NetworkPolicy"},
         {**calico, "kind": "GlobalNetworkPolicy"},
-        {**calico, "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy"},
+        {**calico, "apiVersion": "security.example.io/v1", "kind": "AuthorizationPolicy"},
     ]
     (folder / "list.yaml").write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": objects}))
     (folder / ".hidden.yaml").write_text("{{")
@@ -328,9 +328,9 @@ def test_lists_hidden_files_calico_and_mesh_kinds(folder: Path) -> None:
         ("NetworkPolicy shop/backend", False),
     ]
     assert found.ignored[0].endswith("GlobalNetworkPolicy x: ignored: it would reach every namespace of the cluster")
-    assert found.ignored[1].endswith("AuthorizationPolicy x: ignored: the workloads that stand in here have no proxies")
+    assert found.ignored[1].endswith("AuthorizationPolicy x: ignored: it is neither a NetworkPolicy nor a Namespace")
 
 
-def test_the_default_is_to_ask_nothing_of_other_pairs(folder: Path) -> None:
-    assert folder
+@pytest.mark.usefixtures("folder")
+def test_the_default_is_to_ask_nothing_of_other_pairs() -> None:
     assert expectations.read(written(WHOLE.replace("default: ignore\n", ""))).default == "ignore"

@@ -70,6 +70,13 @@ def test_a_long_command_continues_as_a_shell_reads_it() -> None:
     assert shlex.split(typed) == ["eastwest", "verify", test.id.partition("::")[0], "-k", "test_x[b]"]
 
 
+def test_a_name_with_words_is_told_whole_since_no_expression_of_pytest_has_it() -> None:
+    name = "shop/frontend → shop/backend:8080/tcp allowed"
+    test = replace(samples.leak(), id=f"policies/{'a' * 40}/eastwest.yaml::{name}", name=name)
+    text = terminal.summary(samples.run([test])).partition("again: ")[2].partition("\n")[0]
+    assert shlex.split(text) == ["eastwest", "verify", test.id]
+
+
 def test_many_failures_do_not_flood_the_terminal() -> None:
     many = samples.run([replace(samples.leak(), id=f"t{number}") for number in range(50)])
     text = terminal.summary(many)

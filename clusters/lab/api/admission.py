@@ -27,6 +27,12 @@ def _other_than(*allowed: object) -> Callable[[object], bool]:
     return lambda value: value is not None and value not in allowed
 
 
+def _is_offered(sysctl: object) -> bool:
+    """Whether a pod may ask for this kernel setting."""
+    name, value = (sysctl.get(each) for each in ("name", "value")) if isinstance(sysctl, dict) else ("", "")
+    return name == "net.ipv4.ping_group_range" or (name, value) == ("net.ipv4.ip_unprivileged_port_start", "0")
+
+
 def _is(*values: object) -> Callable[[object], bool]:
     return lambda value: value in values
 
@@ -79,9 +85,9 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("Pod", "spec.setHostnameAsFQDN", "setHostnameAsFQDN"),
     Refusal(
         "Pod",
-        "spec.securityContext.sysctls[*].name",
-        "sysctls but net.ipv4.ping_group_range, which lets every pod's user ping",
-        _other_than("net.ipv4.ping_group_range"),
+        "spec.securityContext.sysctls[*]",
+        "sysctls but net.ipv4.ping_group_range, and net.ipv4.ip_unprivileged_port_start=0, which every pod has",
+        lambda value: not _is_offered(value),
     ),
     Refusal("Pod", "spec.securityContext.seLinuxOptions", "SELinux options"),
     Refusal("Pod", "spec.securityContext.windowsOptions", "Windows options"),

@@ -160,6 +160,14 @@ def test_pod_is_refused(namespace: Namespace, spec: Object, container: Object, m
     assert (answer.code, answer.message) == (422, f'Pod "one" is invalid: {message}')
 
 
+def test_the_leave_for_low_ports_is_every_pods_and_other_sysctls_are_refused(namespace: Namespace) -> None:
+    low = {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}
+    assert namespace.create("pods", pod("one", {"securityContext": {"sysctls": [low]}})).code == 201
+    for other in ({**low, "value": "80"}, {"name": "net.ipv4.tcp_syncookies", "value": "1"}):
+        answer = namespace.create("pods", pod("two", {"securityContext": {"sysctls": [low, other]}}))
+        assert "spec.securityContext.sysctls[1]: Forbidden: the lab does not do sysctls but" in answer.message
+
+
 @pytest.mark.parametrize(
     "spec",
     [

@@ -1,6 +1,7 @@
 """The agent: it serves, journals and probes inside one pod; nothing is written and only the standard library is used.
 
-`serve` is the container's main process; an exec runs `relay.py`, which pipes to it. The protocol between harness and
+`serve` is the container's main process; an exec runs `relay.py`, which pipes to it. `visit` is one session in a
+container of somebody else, over the exec's own pipes, without a listener. The protocol between harness and
 agent is in docs/explanation/architecture.md. This file travels into stock images, hence Python 3.9 and no import of
 ours, and hence its length. What belongs here: listeners, journal, prober and the records kept until acknowledged. What
 does not: what a record means.
@@ -852,9 +853,12 @@ class Prober:
         begun = self._loop.time()
         try:
             sock = await self._dial(ask, address, seen, opened)
+            seen.update(connect_elapsed=self._loop.time() - begun)
+            if ask["protocol"] == "connect":  # a stranger's server: the handshake is all that is wanted of it
+                seen["phase"] = "done"
+                return
             opened.remove(sock)
             kept.opened += 1
-            seen.update(connect_elapsed=self._loop.time() - begun)
             await self._talk(Line(sock), ask, nonce, seen, kept, address)
         except OSError:
             seen["icmp"] = seen["icmp"] or (icmp_error(sock) if sock is not None and sock.fileno() >= 0 else "")
@@ -1261,16 +1265,28 @@ async def serve() -> None:
     await agent.beat()
 
 
+async def visit(seconds: float) -> None:
+    """One session over standard input and output: nothing listens and nothing stays, at the latest after `seconds`."""
+    agent, loop = Agent(Identity()), asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=64 << 20)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    pipe, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sys.stdout)
+    beat = agent.start(agent.beat())
+    await within(agent.session(reader, asyncio.StreamWriter(pipe, protocol, None, loop)), seconds)
+    beat.cancel()
+    os._exit(0)
+
+
 def main() -> None:
-    """`agent.py serve`."""
-    if sys.argv[1:] != ["serve"]:
-        raise SystemExit("usage: agent.py serve")
+    """`agent.py serve`, or `agent.py visit SECONDS`."""
+    if sys.argv[1:] != ["serve"] and (sys.argv[1:2] != ["visit"] or len(sys.argv) != 3):
+        raise SystemExit("usage: agent.py serve | visit SECONDS")
     for number in (signal.SIGTERM, signal.SIGINT):  # as PID 1 nothing is handled unless we do
         signal.signal(number, lambda *_: os._exit(0))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard if soft < hard < 1 << 20 else max(soft, 1 << 16), hard))
-    asyncio.run(serve())
+    asyncio.run(serve() if sys.argv[1] == "serve" else visit(float(sys.argv[2])))
 
 
 if __name__ == "__main__":

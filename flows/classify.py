@@ -34,6 +34,7 @@ ENVOYS_WORDS = (
 NO_WAY = {"EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN", "ENETDOWN"}
 ROUTING_CODES = {"3/0", "3/1", "1/0", "1/3"}
 """ICMP and ICMPv6 codes by which a kernel tells itself that it found no way (no route, no neighbour)."""
+ACCEPTED = "accepted; nothing was said, so who accepted is not known"
 SAID = 160
 """How much of a proxy's own words the detail quotes, in characters."""
 LEAST_LAG = 0.1
@@ -93,7 +94,12 @@ def _kind(flow: Flow, record: Record) -> tuple[Kind, str]:
         cause = "an answer came after the deadline" if record.late else f"the agent was {record.lag:.2f} s late itself"
         return Kind.PROBE_ERROR, f"silence that proves nothing: {cause}"
     if error == "":
-        return _answer(flow, record)
+        accepted = flow.protocol is Protocol.CONNECT
+        return (
+            (Kind.CLOSED, "accepted; nothing was said, so who accepted is not known")
+            if accepted
+            else _answer(flow, record)
+        )
     if error.startswith("dns-"):
         return Kind.DNS_ERROR, f"{flow.host} did not resolve ({error.removeprefix('dns-')})"
     if error == "tls":

@@ -27,6 +27,8 @@ class Protocol(StrEnum):
     HTTP = "http"
     HTTPS = "https"
     """TLS to a server that is not an agent (the Kubernetes API): proved by its certificate, not by a nonce."""
+    CONNECT = "connect"
+    """TCP to a stranger's server: a handshake, nothing is said. Accepted, it is `closed`: who accepted is not known."""
 
 
 class Path(StrEnum):

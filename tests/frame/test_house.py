@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.frame import tracked
 
-LONGEST = {"flows/agent.py": 1310}
+LONGEST = {"flows/agent.py": 1300}
 """One file that must be one file, because it is what arrives in a pod."""
 IN_ITS_OWN_MACHINE = {Path("tools/fresh-machine")}
 """Its paths are those of the Debian that it makes."""

@@ -339,6 +339,39 @@ def report_compare(before: Path, after: Path, as_json: Json = False) -> int:
 
 
 @app.command()
+def matrix(
+    namespaces: Annotated[
+        list[str] | None, typer.Option("--namespace", "-n", help="Only pods of this one; may be repeated.")
+    ] = None,
+    everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Pods of every namespace.")] = False,
+    output: Annotated[str, typer.Option("--output", "-o", help="table, json or yaml.")] = "table",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+    port: Annotated[list[str] | None, typer.Option(help="Ask every pod on this port too: 8080, 53/udp.")] = None,
+    every_pod: Annotated[bool, typer.Option("--every-pod", help="Ask each pod, not one of equal labels.")] = False,
+    deny_timeout: Annotated[float, typer.Option(min=0.1, help="Seconds of silence that count.")] = 3.0,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for all of it.")] = 300.0,
+) -> int:
+    """Measure who reaches whom right now, among the pods that are there."""
+    from clusters.reach import command
+    from reports import reach
+
+    form = reach.check(output)
+    found = command.matrix(
+        kubeconfig=kubeconfig,
+        context=context,
+        namespaces=tuple(namespaces or ()),
+        everywhere=everywhere,
+        ports=tuple(port or ()),
+        every_pod=every_pod,
+        deny_timeout=deny_timeout,
+        within=timeout,
+    )
+    typer.echo(reach.render(found, form))
+    return 0
+
+
+@app.command()
 def doctor(profile: ProfileName = "lab", as_json: Json = False) -> int:
     """Say what this machine lacks for a profile, and the remedy."""
     from clusters import doctor as doctors

@@ -15,6 +15,8 @@ MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGER: Final = "eastwest"
 RUN: Final = "eastwest.dev/run"
 LEASE: Final = "eastwest.dev/lease"
+WORKLOAD: Final = "eastwest.dev/workload"
+"""On the pods that run an agent: which workload they are."""
 LEASE_TIME: Final = datetime.timedelta(hours=6)
 """An object of ours may be swept by others this long after it was made; longer than any run."""
 

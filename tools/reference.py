@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from clusters.lab.api import calico_kinds
 from clusters.lab.api.admission import REFUSALS
 from clusters.lab.mutants import MUTANTS
 from tools import catalogue, checks_page, reference_mesh
@@ -35,6 +36,9 @@ def refuses() -> str:
         lines += [f"## {kind}", "", "| field | what the lab does not do |", "|---|---|"]
         lines += [f"| `{each.path}` | {cell(each.why)} |" for each in REFUSALS if each.kind == kind]
         lines.append("")
+    lines += ["## Calico's own kinds", "", "| kind | field | what the lab does not do |", "|---|---|---|"]
+    lines += [f"| {kind} | `{path}` | {cell(calico_kinds.why(path))} |" for kind, path in calico_kinds.REFUSALS]
+    lines += [f"| HostEndpoint | every one | {cell(calico_kinds.HOST_ENDPOINT_WHY)} |", ""]
     return "\n".join(lines)
 
 

@@ -125,7 +125,7 @@ class _Reader(Walk):
         more = ["tier", "performanceHints"] + (["doNotTrack", "preDNAT", "applyOnForward"] if is_global else [])
         spec = self._fields(top.get("spec") or {}, "spec", known + more)
         for name in more:
-            if spec.get(name) not in {None, False, ""} and (name, spec[name]) != ("tier", TIER):
+            if spec.get(name) and (name, spec[name]) != ("tier", TIER):
                 self._undone(name, f"spec.{name}")
         return CalicoPolicy(
             name=self._name(meta.name),

@@ -168,7 +168,7 @@ def refuse_undone(
         before: What it replaces; what was let through then is let through now.
         injected: The containers that the mesh's own injection made.
     """
-    for refusal in _BY_KIND.get(resource.kind, ()):
+    for refusal in () if resource.custom else _BY_KIND.get(resource.kind, ()):
         known = dict(_find(before, refusal.path)) if before is not None else {}
         for path, value in _find(obj, refusal.path):
             if refusal.when(value) and not (path in known and known[path] == value):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clusters.lab.api import quantity
+from clusters.lab.api import custom, quantity
 from clusters.lab.api.resources import ResourceType
 
 Object = dict[str, Any]
@@ -20,6 +20,9 @@ _ACCESS = "kube-api-access-"
 
 def apply(resource: ResourceType, obj: Object) -> None:
     """Fill in what the object leaves open, in place; a second time changes nothing."""
+    if resource.custom:
+        custom.default(resource, obj)
+        return
     match resource.kind:
         case "Pod":
             _pod(obj["spec"])

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from clusters.lab.api import custom
 from clusters.lab.api.discovery import GIT_VERSION
 from clusters.lab.api.resources import Catalogue, ResourceType
 from clusters.lab.api.schema import Shape, types
@@ -95,7 +96,7 @@ def _schema(shape: Shape, prefix: str) -> Object:
 def _definitions(prefix: str, catalogue: Catalogue) -> dict[str, Object]:
     kinds: dict[str, list[ResourceType]] = {}
     for each in catalogue.registry:
-        kinds.setdefault(each.kind, []).append(each)
+        kinds.setdefault(custom.schema_name(each), []).append(each)
     found: dict[str, Object] = {}
     for kind, fields in types().items():
         entry: Object = {
@@ -103,15 +104,11 @@ def _definitions(prefix: str, catalogue: Catalogue) -> dict[str, Object]:
             "type": "object",
             "properties": {name: _schema(shape, prefix) for name, shape in fields.items()},
         }
-        if kind in kinds:
-            entry["x-kubernetes-group-version-kind"] = [_gvk(each) for each in kinds[kind]]
         found[_name(kind)] = entry
-    if any(each.custom for each in catalogue.registry):
-        from clusters.lab.api import mesh_kinds  # a lab without a mesh pays nothing for it
-
-        for kind, entry in mesh_kinds.definitions(f"{prefix}{_name('ObjectMeta')}").items():
-            gvks = [_gvk(each) for each in kinds.get(kind, [])]
-            found[_name(kind)] = entry | ({"x-kubernetes-group-version-kind": gvks} if gvks else {})
+    found |= custom.definitions(catalogue, f"{prefix}{_name('ObjectMeta')}")
+    for name, each_of in kinds.items():
+        if name in found:
+            found[name] = found[name] | {"x-kubernetes-group-version-kind": [_gvk(each) for each in each_of]}
     return found
 
 
@@ -136,12 +133,13 @@ def _v2(catalogue: Catalogue) -> bytes:
 def _v3(group: str, version: str, catalogue: Catalogue) -> bytes:
     mine = catalogue.of(group, version)
     prefix = "#/components/schemas/"
+    names = {custom.schema_name(each) for each in mine}
     return json.dumps(
         {
             "openapi": "3.0.0",
             "info": {"title": "eastwest lab", "version": GIT_VERSION},
             "paths": _paths(mine),
-            "components": {"schemas": _closure({_name(each.kind) for each in mine}, _definitions(prefix, catalogue))},
+            "components": {"schemas": _closure(names, _definitions(prefix, catalogue))},
         }
     ).encode()
 

@@ -15,7 +15,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clusters.lab.addresses import AddressPlan
-from clusters.lab.api import addressing, admission, defaults, deletion, patch, podsecurity, resources, validation
+from clusters.lab.api import (
+    addressing,
+    admission,
+    custom,
+    defaults,
+    deletion,
+    patch,
+    podsecurity,
+    resources,
+    validation,
+)
 from clusters.lab.api.resources import ResourceType
 from clusters.lab.api.schema import Decoder
 from clusters.lab.api.status import (
@@ -191,9 +201,7 @@ class Operations:
         if causes.found:
             raise invalid(resource, name, causes.found)
         if resource.custom:
-            from clusters.lab.api import validation_mesh  # a lab without a mesh pays nothing for it
-
-            options.warnings += validation_mesh.validate(self.store, resource, obj, before)
+            options.warnings += custom.validate(self.store, resource, obj, before)
         if resource == resources.PODS and before is None:
             options.warnings += podsecurity.enforce(self.store, obj)
 
@@ -323,9 +331,7 @@ class Operations:
 def _decoded(resource: ResourceType, kind: str, body: Object) -> tuple[Object, list[str]]:
     """The body as an object, and what a strict reader refuses in it."""
     if resource.custom:
-        from clusters.lab.api import mesh_kinds  # a lab without a mesh pays nothing for it
-
-        return mesh_kinds.decode(resource, body)
+        return custom.decode(resource, body)
     decoder = Decoder(kind, resource.version)
     return decoder.decode(body), decoder.strict
 

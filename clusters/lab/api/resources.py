@@ -220,8 +220,10 @@ class Catalogue:
 @functools.cache
 def catalogue(mesh: str = "none") -> Catalogue:
     """The kinds of a lab with this mesh."""
+    from clusters.lab.api import calico_kinds  # it needs the types above
+
     if mesh == "none":
-        return Catalogue(REGISTRY)
+        return Catalogue((*REGISTRY, *calico_kinds.REGISTRY))
     from clusters.lab.api import mesh_kinds  # a lab without a mesh pays nothing for it
 
-    return Catalogue((*REGISTRY, *mesh_kinds.REGISTRY))
+    return Catalogue((*REGISTRY, *calico_kinds.REGISTRY, *mesh_kinds.REGISTRY))

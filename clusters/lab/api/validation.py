@@ -28,7 +28,7 @@ _DATA_LIMIT = 1024 * 1024
 def validate(resource: ResourceType, obj: Object, before: Object | None, causes: Causes) -> None:
     """Collect everything that is wrong with an object; `before` is what it replaces."""
     _metadata(resource, obj, causes)
-    if before is not None and _spec(obj) == _spec(before):
+    if resource.custom or (before is not None and _spec(obj) == _spec(before)):
         return
     match resource.kind:
         case "Pod":

@@ -10,19 +10,25 @@ import asyncio
 import contextlib
 import logging
 import time
-from typing import Final
+from typing import Final, TypeAlias
 
 from clusters.lab import mutants, system
 from clusters.lab.addresses import AddressPlan
 from clusters.lab.client import (
+    CALICO_POLICIES,
     ENDPOINT_SLICES,
+    GLOBAL_NETWORK_SETS,
+    GLOBAL_POLICIES,
     NAMESPACES,
     NETWORK_POLICIES,
+    NETWORK_SETS,
     PODS,
+    SERVICE_ACCOUNTS,
     SERVICES,
     Client,
     Informer,
     Object,
+    Resource,
 )
 from clusters.lab.options import LabOptions
 from clusters.lab.policy import conntrack, snapshot
@@ -33,12 +39,16 @@ from clusters.lab.policy.services import compile_services
 from clusters.lab.policy.snapshot import Attachment, Pod, Snapshot
 from clusters.lab.policy.transaction import fresh, steps
 from flows.errors import UsageError
+from policies.calico import read as calico
+from policies.calico.model import CalicoPolicy, NetworkSet
 from policies.model import NetworkPolicy, PolicyType
 from policies.read import read
 
 SYNC_DEADLINE: Final = 30.0
 """Seconds until every informer must have its first list; the API server answers within milliseconds."""
-_RESOURCES: Final = (PODS, NAMESPACES, NETWORK_POLICIES, SERVICES, ENDPOINT_SLICES)
+_CALICO: Final = (CALICO_POLICIES, GLOBAL_POLICIES, NETWORK_SETS, GLOBAL_NETWORK_SETS)
+_RESOURCES: Final = (PODS, NAMESPACES, NETWORK_POLICIES, SERVICES, ENDPOINT_SLICES, SERVICE_ACCOUNTS, *_CALICO)
+Typed: TypeAlias = NetworkPolicy | CalicoPolicy | NetworkSet
 _log = logging.getLogger(__name__)
 
 
@@ -62,7 +72,7 @@ class Dataplane:
         self._attached: dict[str, tuple[str, tuple[str, ...], Object]] = {}
         self._programmed: Ruleset | None = None
         self._ways: frozenset[conntrack.Translation] = frozenset()
-        self._policies: dict[str, tuple[str, NetworkPolicy]] = {}
+        self._policies: dict[str, tuple[str, Typed]] = {}
 
     async def start(self) -> None:
         """Return once everything known is in force: informers synced, Services reachable, base rules loaded.
@@ -139,13 +149,24 @@ class Dataplane:
         for uid, (interface, addresses, obj) in self._attached.items():
             pods.setdefault(uid, snapshot.pod(obj, addresses))
             attachments.append(Attachment(pod=pods[uid], interface=interface))
+        typed = [
+            self._typed(resource, obj)
+            for resource in (NETWORK_POLICIES, *_CALICO)
+            for obj in self._informers[resource].cache.values()
+        ]
         return Snapshot(
             pods=tuple(pods.values()),
             namespaces={
                 obj["metadata"]["name"]: obj["metadata"].get("labels") or {}
                 for obj in self._informers[NAMESPACES].cache.values()
             },
-            policies=tuple(self._policy(obj) for obj in self._informers[NETWORK_POLICIES].cache.values()),
+            accounts={
+                (obj["metadata"]["namespace"], obj["metadata"]["name"]): obj["metadata"].get("labels") or {}
+                for obj in self._informers[SERVICE_ACCOUNTS].cache.values()
+            },
+            policies=tuple(each for each in typed if isinstance(each, NetworkPolicy)),
+            calico=tuple(each for each in typed if isinstance(each, CalicoPolicy)),
+            network_sets=tuple(each for each in typed if isinstance(each, NetworkSet)),
             attachments=tuple(attachments),
             services=snapshot.services(
                 self._informers[SERVICES].cache.values(),
@@ -154,21 +175,22 @@ class Dataplane:
             ),
         )
 
-    def _policy(self, obj: Object) -> NetworkPolicy:
+    def _typed(self, resource: Resource, obj: Object) -> Typed:
         meta = obj["metadata"]
         uid, version = meta.get("uid", ""), meta.get("resourceVersion", "")
         held = self._policies.get(uid)
         if held and held[0] == version:
             return held[1]
+        where = f"{resource.plural} {meta.get('namespace', '')}/{meta['name']}"
+        typed: Typed
         try:
-            policy = read(obj, f"networkpolicy {meta.get('namespace', '')}/{meta['name']}")
+            typed = read(obj, where) if resource == NETWORK_POLICIES else calico.read(obj, where)
         except UsageError as error:
             # The API server admits only what can be read; should it fail to, closed is the safe side.
-            _log.exception("unreadable, its namespace is closed: %s", error.message)
-            both = (PolicyType.INGRESS, PolicyType.EGRESS)
-            policy = NetworkPolicy(name=meta["name"], namespace=meta.get("namespace", ""), uid=uid, types=both)
-        self._policies[uid] = (version, policy)
-        return policy
+            _log.exception("unreadable, its pods are closed: %s", error.message)
+            typed = _closing(resource, meta)
+        self._policies[uid] = (version, typed)
+        return typed
 
     def _changed(self, event: str, obj: Object) -> None:
         if event == "DELETED":
@@ -219,6 +241,17 @@ class Dataplane:
             await asyncio.to_thread(conntrack.forget, gone)
         except OSError as error:
             _log.warning("stale UDP translations stay until they time out: %s", error)
+
+
+def _closing(resource: Resource, meta: Object) -> Typed:
+    """What stands in for an object that cannot be read: everybody it could be about is closed."""
+    name, namespace, uid = meta["name"], meta.get("namespace", ""), meta.get("uid", "")
+    both = (PolicyType.INGRESS, PolicyType.EGRESS)
+    if resource == NETWORK_POLICIES:
+        return NetworkPolicy(name=name, namespace=namespace, uid=uid, types=both)
+    if resource in {NETWORK_SETS, GLOBAL_NETWORK_SETS}:
+        return NetworkSet(name=name, namespace=namespace, is_global=not namespace, uid=uid)
+    return CalicoPolicy(name=name, namespace=namespace, is_global=not namespace, uid=uid, order=0.0, types=both)
 
 
 def compile_ruleset(known: Snapshot) -> Ruleset:

@@ -10,7 +10,19 @@ from typing import Any
 import pytest
 
 from clusters.lab import system
-from clusters.lab.client import NAMESPACES, NETWORK_POLICIES, PODS, Client, Object, Resource
+from clusters.lab.client import (
+    CALICO_POLICIES,
+    GLOBAL_NETWORK_SETS,
+    GLOBAL_POLICIES,
+    NAMESPACES,
+    NETWORK_POLICIES,
+    NETWORK_SETS,
+    PODS,
+    SERVICE_ACCOUNTS,
+    Client,
+    Object,
+    Resource,
+)
 from clusters.lab.options import LabOptions
 from clusters.lab.policy.compiler import chain_name
 from clusters.lab.policy.engine import Dataplane
@@ -34,7 +46,7 @@ class Api(Client):
         super().__init__("http://127.0.0.1:1", "", ssl.create_default_context())
         self._objects = objects
         self.asked: Asked = []
-        self._news: dict[str, asyncio.Queue[tuple[str, Object]]] = {}
+        self._news: dict[Resource, asyncio.Queue[tuple[str, Object]]] = {}
 
     async def list(self, resource: Resource, namespace: str = "", **params: str) -> Object:
         self.asked.append((resource.plural, namespace, params))
@@ -45,12 +57,12 @@ class Api(Client):
         self, resource: Resource, *, since: str, namespace: str = "", **params: str
     ) -> AsyncIterator[tuple[str, Object]]:
         self.asked.append((resource.plural, namespace, {**params, "since": since}))
-        queue = self._news.setdefault(resource.plural, asyncio.Queue())
+        queue = self._news.setdefault(resource, asyncio.Queue())
         while True:
             yield await queue.get()
 
     def tell(self, resource: Resource, event: str, obj: Object) -> None:
-        self._news.setdefault(resource.plural, asyncio.Queue()).put_nowait((event, obj))
+        self._news.setdefault(resource, asyncio.Queue()).put_nowait((event, obj))
 
 
 class Kernel:
@@ -164,6 +176,55 @@ def test_policies_come_and_go_with_the_watch(monkeypatch: pytest.MonkeyPatch) ->
         assert "delete chain" in await kernel.next()
 
     _play(monkeypatch, scenario)
+
+
+@pytest.mark.parametrize("kind", [CALICO_POLICIES, GLOBAL_POLICIES], ids=lambda each: each.kind)
+def test_policies_of_calico_come_and_go_with_the_watch(monkeypatch: pytest.MonkeyPatch, kind: Resource) -> None:
+    async def scenario(api: Api, plane: Dataplane, kernel: Kernel) -> None:
+        await kernel.next()
+        await plane.attach(_pod("a"), "ew1", ["10.244.0.2"])
+        await kernel.next()
+        api.tell(kind, "ADDED", _object(kind, "deny", spec={"types": ["Ingress"]})[1])
+        assert "jump ingress-uid-a" in await kernel.next()
+        api.tell(kind, "DELETED", _object(kind, "deny", spec={"types": ["Ingress"]})[1])
+        assert "delete chain" in await kernel.next()
+
+    _play(monkeypatch, scenario)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "rule"),
+    [
+        pytest.param(NETWORK_SETS, {"spec": {"nets": ["192.0.2.0/24"]}}, {"selector": "has(far)"}, id="set"),
+        pytest.param(GLOBAL_NETWORK_SETS, {"spec": {"nets": ["192.0.2.0/24"]}}, {"selector": "has(far)"}, id="global"),
+        pytest.param(SERVICE_ACCOUNTS, {}, {"serviceAccounts": {"selector": "has(far)"}}, id="account"),
+    ],
+)
+def test_what_rules_refer_to_comes_with_the_watch(
+    monkeypatch: pytest.MonkeyPatch, kind: Resource, fields: Object, rule: Object
+) -> None:
+    """A rule that found nobody finds a set, or the pods of an account that got a label."""
+    spec = {"ingress": [{"action": "Allow", "source": rule}]}
+
+    async def scenario(api: Api, plane: Dataplane, kernel: Kernel) -> None:
+        await kernel.next()
+        await plane.attach(_pod("a"), "ew1", ["10.244.0.2"])
+        await kernel.next()
+        api.tell(kind, "ADDED", _object(kind, "default", labels={"far": "yes"}, **fields)[1])
+        assert "192.0.2.0/24" in (script := await kernel.next()) or "add element inet eastwest peers4" in script
+
+    _play(monkeypatch, scenario, _object(GLOBAL_POLICIES, "far", spec=spec))
+
+
+def test_unreadable_policy_of_calico_closes_whom_it_could_be_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(_api: Api, plane: Dataplane, kernel: Kernel) -> None:
+        await kernel.next()
+        await plane.attach(_pod("a"), "ew1", ["10.244.0.2"])
+        script = await kernel.next()
+        assert "add rule inet eastwest egress-uid-a counter drop" in script
+        assert "add rule inet eastwest ingress-uid-a counter drop" in script
+
+    _play(monkeypatch, scenario, _object(GLOBAL_POLICIES, "odd", spec={"selector": "=="}))
 
 
 def test_own_address_counts_before_the_status_tells(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,16 @@ class Kube:
             raise
         return True
 
+    def serves(self, api_version: str, kind: str) -> bool:
+        """Whether the API server has the kind."""
+        try:
+            self._resource(api_version, kind)
+        except KubeError as error:
+            if not_found(error):
+                return False
+            raise
+        return True
+
     def list(self, api_version: str, kind: str, namespace: str = "", labels: str = "", fields: str = "") -> Objects:
         """The objects of one kind, in one namespace or in all, that match the label and field selectors."""
         return self._list(self._resource(api_version, kind), namespace, labels, fields)[0]

@@ -23,7 +23,8 @@ KINDS: Final = (
 )
 """What we create inside namespaces, in the order it is removed: policies first, they hinder others most.
 
-What a mesh's behaviours are written as (`clusters.mesh.dialects.kinds`) goes before all of it.
+What a mesh's behaviours are written as (`clusters.mesh.dialects.kinds`) goes before all of it, and Calico's own
+policies (`clusters.calico.kinds`) before that.
 """
 
 GONE_TIMEOUT: Final = 60.0
@@ -66,10 +67,11 @@ def find(kube: Kube, *, run_id: str = "", namespace: str = "") -> list[Leftover]
 
     Args:
         run_id: Only this run's; empty for every run's.
-        namespace: Look only in here, and for a named run also in the mesh's root namespace, where its mesh-wide
-            objects are; empty for the whole cluster, as far as we may look.
+        namespace: Look only in here, and for a named run also at Calico's global kinds and in the mesh's root
+            namespace, where its mesh-wide objects are; empty for the whole cluster, as far as we may look.
     """
-    from clusters.mesh import dialects  # only a sweep pays for it
+    from clusters import calico  # only a sweep pays for these
+    from clusters.mesh import dialects
 
     labels = run_selector(run_id) if run_id else f"{MANAGED_BY}={MANAGER},{RUN}"
     found: list[Leftover] = []
@@ -77,7 +79,10 @@ def find(kube: Kube, *, run_id: str = "", namespace: str = "") -> list[Leftover]
         found += _listed(kube, "v1", "Namespace", "", labels)
     ours = {each.name for each in found}
     root = dialects.root(kube) if run_id and namespace else ""
-    places = [(namespace, kind) for kind in (*dialects.kinds(), *KINDS)]
+    own = [(namespace, kind) for kind in calico.kinds(kube) if not calico.is_global(kind[1])]
+    places = [*own, *((namespace, kind) for kind in (*dialects.kinds(), *KINDS))]
+    if run_id or not namespace:
+        places = [*(("", kind) for kind in calico.kinds(kube) if calico.is_global(kind[1])), *places]
     places += [(root, kind) for kind in dialects.kinds() if root not in {"", namespace}]
     for place, (api_version, kind) in places:
         # What lives in a namespace of ours goes with it.

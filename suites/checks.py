@@ -96,8 +96,8 @@ CHECKS: Final = (
         says="nodes as peers of an egress rule",
         not_here="not in `networking.k8s.io/v1`; by address it is an ipBlock (`block-node`)",
     ),
-    Check(id="calico-order", says="Calico's order, Pass and Log, GlobalNetworkPolicy", not_here=_YET),
-    Check(id="calico-selectors", says="Calico's service accounts, NetworkSets, not-fields, selectors", not_here=_YET),
+    Check(id="calico-order", says="Calico's order, Pass and Log, GlobalNetworkPolicy"),
+    Check(id="calico-selectors", says="Calico's service accounts, NetworkSets, not-fields, selectors"),
     Check(
         id="staged",
         says="a staged policy has no effect",

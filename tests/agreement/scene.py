@@ -14,8 +14,8 @@ import yaml
 
 from clusters.lab.addresses import version
 from clusters.lab.policy import snapshot
-from fixtures.scene import as_pod
 from policies import oracle
+from policies.facts import as_pod
 from policies.model import NetworkPolicy, Transport
 from policies.read import read
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib import util
@@ -18,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from flows.errors import FIRST_LINE, HarnessError, InconclusiveError, PreparationError, UsageError, VerdictError
+from flows.errors import FIRST_LINE, HarnessError, InconclusiveError, UsageError, VerdictError
 from flows.matrix import Cell, Matrix
 from flows.model import Evidence, Expected, Flow, Kind, Protocol, Verdict, Workload, answered, denied, exactly
 from policies.behaviour import (
@@ -202,36 +201,13 @@ def agree(
     as_json: Json = False,
 ) -> int:
     """Run the same suites on two clusters and print where their verdicts differ."""
-    from clusters import profile as profiles
     from reports import agree as agreements
-    from reports import compare, results, words
 
-    for side in (first, second):  # a slip shows before the first run has taken its minutes
-        if not side.endswith(".json"):
-            profiles.load(side)
-    runs = [_run_of(side, paths or [], expression, Path(out), kubeconfig, context) for side in (first, second)]
-    records = [results.read(path) for path in runs]
-    explaining = {test for record in records for test in words.explaining(record)}
-    found = agreements.agreement(compare.compare(*records), first, second, explaining)
+    asked = [*(paths or []), *(["-k", expression] if expression else [])]
+    access = {"--kubeconfig": kubeconfig, "--context": context}
+    found = agreements.ask((first, second), asked, Path(out), access)
     typer.echo(json.dumps(found.record(), indent=1) if as_json else found.text())
     return 0 if found.agrees else 1 if found.same else UNPROVED
-
-
-def _run_of(side: str, paths: list[str], expression: str, out: Path, kubeconfig: str, context: str) -> Path:
-    """The results of an earlier run, or of one that is made now; what it says goes to standard error."""
-    if side.endswith(".json"):
-        return Path(side)
-    from clusters import profile as profiles
-
-    folder = out / Path(side).stem
-    command = [sys.executable, "-m", "eastwest", "verify", *paths, "--profile", side, "--out", str(folder)]
-    command += ["-k", expression] if expression else []
-    if profiles.load(side).provider == "existing":
-        command += [*(["--kubeconfig", kubeconfig] if kubeconfig else []), *(["--context", context] if context else [])]
-    done = subprocess.run(command, stdout=sys.stderr, check=False)
-    if done.returncode in {0, 1, UNPROVED} and (folder / "results.json").is_file():
-        return folder / "results.json"
-    raise PreparationError(f"agree: the run on {side} ended with exit code {done.returncode}; see what it said above")
 
 
 @lab.command("up")

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import time
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
+from clusters.resources import Resource, summary
 from flows.errors import FIRST_LINE, HarnessError
 
 
@@ -91,3 +94,22 @@ def failure(status: int, body: bytes, what: str, secrets: Iterable[str] = ()) ->
         return KubeError(f"{head}; {remedy}", status=status, reason=reason, detail=detail)
     short = words if len(words) <= room else f"{words[:room]}…"
     return KubeError(f"{head}: {short}", status=status, reason=reason, detail=detail)
+
+
+def gave_up(
+    resource: Resource, namespace: str, labels: str, what: str, begin: float, changes: int, last: list[dict[str, Any]]
+) -> KubeTimeoutError:
+    """The error of a wait that ended in vain: how long, the last state, and the command that looks again.
+
+    Args:
+        begin: When the wait began, on the monotonic clock.
+        changes: How many changes were seen meanwhile.
+    """
+    plural = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
+    scope = (["-n", namespace] if namespace else ["-A"]) if resource.namespaced else []
+    command = ["kubectl", *scope, "get", plural, *(["-l", labels] if labels else []), "-o", "wide"]
+    return KubeTimeoutError(
+        f"waited {time.monotonic() - begin:.0f} s in vain for {what} ({changes} changes seen)",
+        reason="Timeout",
+        detail=f"last state:\n{summary(last)}\nlook again: {shlex.join(command)}",
+    )

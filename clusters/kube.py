@@ -7,7 +7,6 @@ What belongs here: the verbs of the API, list and watch, waiting for objects, ac
 from __future__ import annotations
 
 import copy
-import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +16,9 @@ from urllib.parse import urlencode
 
 from clusters.api import Connection
 from clusters.cluster import Cluster
-from clusters.failures import KubeError, KubeTimeoutError, not_found
+from clusters.failures import KubeError, KubeTimeoutError, gave_up, not_found
 from clusters.marks import LEASE, MANAGED_BY, MANAGER, RUN, is_of, own, run_selector
-from clusters.resources import Resource, base_path, known_resource, summary
+from clusters.resources import Resource, base_path, known_resource
 
 if TYPE_CHECKING:
     from clusters.channel import ExecChannel
@@ -249,7 +248,7 @@ class Kube:
                     raise
             now = time.monotonic()
             if now >= deadline:
-                raise _gave_up(resource, namespace, labels, what, begin, changes, list(state.values()))
+                raise gave_up(resource, namespace, labels, what, begin, changes, list(state.values()))
             if now < turn:  # a server that ends every watch at once must not be asked without pause
                 threading.Event().wait(min(pause, deadline - now))
                 pause = min(pause * 2, 1.0)
@@ -394,16 +393,3 @@ def _take(state: dict[str, Object], event: str, obj: Object) -> None:
 def _event_time(event: Object) -> str:
     meta = event.get("metadata") or {}
     return str(event.get("lastTimestamp") or event.get("eventTime") or meta.get("creationTimestamp") or "")
-
-
-def _gave_up(
-    resource: Resource, namespace: str, labels: str, what: str, begin: float, changes: int, last: Objects
-) -> KubeTimeoutError:
-    plural = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
-    scope = (["-n", namespace] if namespace else ["-A"]) if resource.namespaced else []
-    command = ["kubectl", *scope, "get", plural, *(["-l", labels] if labels else []), "-o", "wide"]
-    return KubeTimeoutError(
-        f"waited {time.monotonic() - begin:.0f} s in vain for {what} ({changes} changes seen)",
-        reason="Timeout",
-        detail=f"last state:\n{summary(last)}\nlook again: {shlex.join(command)}",
-    )

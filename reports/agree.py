@@ -1,24 +1,29 @@
 """Whether two clusters agree: the same suites on both, and where their verdicts differ, cell by cell.
 
-What belongs here: what of a comparison is a disagreement, and what the specification leaves open. What does not:
-running the suites (the command line), pairing flows (`compare`).
+What belongs here: having both asked, what of a comparison is a disagreement, and what the specification leaves open.
+What does not: running suites (`eastwest verify`), pairing flows (`compare`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
+import subprocess
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from reports import words
-from reports.compare import Comparison, FlowChange, TestChange
+from clusters import profile
+from flows.errors import PreparationError
+from reports import results, words
+from reports.compare import Comparison, FlowChange, TestChange, compare
 
 SCHEMA: Final = "eastwest.dev/agreement/v1"
-EXPLAINED: Final = "docs/explanation/implementation-defined.md"
+EXPLAINED: Final = "docs/explanation/implementation-defined.md#behaviours"
 """Where each behaviour that the specification leaves open stands with the specification's words."""
+_TELLING: Final = {0, 1, 11}
+"""Exit codes of runs that say something: all holds, something does not, nothing was proved."""
 _DECIDED: Final = {"passed", "failed", "broken"}
-_NOT_IN_ANCHORS: Final = re.compile(r"[^a-z0-9 -]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +67,7 @@ class Agreement:
                 {"test": each.test, "first": each.before, "second": each.after} for each in self.one_sided
             ],
             "behaviours": [
-                {"name": name, "first": first, "second": second, "explained": f"{EXPLAINED}#{anchor(name)}"}
+                {"name": name, "first": first, "second": second, "explained": EXPLAINED}
                 for name, first, second in self.behaviours
             ],
             "same": self.same,
@@ -75,7 +80,7 @@ class Agreement:
             lines += [f"{how}: {each.flow}: {each.before} ↔ {each.after}", f"    in {each.test}"]
         lines += [f"outcome: {each.before} ↔ {each.after}  {each.test}" for each in self.tests]
         for name, first, second in self.behaviours:
-            lines += [f"left open: {name}: {first} ↔ {second}", f"    {EXPLAINED}#{anchor(name)}"]
+            lines += [f"left open: {name}: {first} ↔ {second}", f"    {EXPLAINED}"]
         lines += [f"asked on one only: {each.before} ↔ {each.after}  {each.test}" for each in self.one_sided]
         verdict = (
             "agree" if self.agrees else "DISAGREE" if self.same else "cannot be compared: no flow was asked on both"
@@ -83,11 +88,6 @@ class Agreement:
         differing = f"{words.plural(len(self.flows), 'flow')} and {words.plural(len(self.tests), 'test')} differ"
         lines.append(f"{self.first} and {self.second} {verdict}: {words.plural(self.same, 'flow')} alike, {differing}")
         return "\n".join(lines)
-
-
-def anchor(name: str) -> str:
-    """The place of a behaviour on the page that explains it."""
-    return _NOT_IN_ANCHORS.sub("", name.lower()).replace(" ", "-")
 
 
 def agreement(comparison: Comparison, first: str, second: str, explaining: Collection[str] = ()) -> Agreement:
@@ -115,3 +115,41 @@ def agreement(comparison: Comparison, first: str, second: str, explaining: Colle
         behaviours=tuple((name, old, new) for name, old, new in comparison.behaviours if old and new),
         same=comparison.same,
     )
+
+
+def ask(sides: tuple[str, str], asked: Sequence[str], out: Path, access: Mapping[str, str]) -> Agreement:
+    """The agreement of two clusters, each a profile on which the suites are run now, or an earlier run's results.
+
+    Args:
+        asked: Further words for `eastwest verify`.
+        out: Folder; each run has one of its own in it.
+        access: Option → value, for a profile whose cluster is there already; empty values are left out.
+
+    Raises:
+        UsageError: There is no such profile, or the file is not a run's results; nothing has run.
+        PreparationError: A run ended without results that say anything.
+    """
+    profiles = {side: profile.load(side) for side in sides if not side.endswith(".json")}
+    for side in set(sides) - set(profiles):
+        results.read(Path(side))
+    records = []
+    for side in sides:
+        path = Path(side)
+        if side in profiles:
+            there = profiles[side].provider == "existing"
+            words_of_access = [word for pair in access.items() if there and pair[1] for word in pair]
+            path = _run(side, [*asked, *words_of_access], out / Path(side).stem)
+        records.append(results.read(path))
+    explaining = {test for record in records for test in words.explaining(record)}
+    return agreement(compare(*records), *sides, explaining)
+
+
+def _run(side: str, asked: Sequence[str], out: Path) -> Path:
+    """The results of a run on a profile; what it says meanwhile goes to standard error."""
+    command = [sys.executable, "-m", "eastwest", "verify", *asked, "--profile", side, "--out", str(out)]
+    done = subprocess.run(command, stdout=sys.stderr, check=False)
+    if done.returncode not in _TELLING or not (out / results.RESULTS).is_file():
+        raise PreparationError(
+            f"agree: the run on {side} ended with exit code {done.returncode}; see what it said above"
+        )
+    return out / results.RESULTS

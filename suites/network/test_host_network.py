@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.actor import Actor
-from fixtures.asking import Changes, MatrixAsker
+from fixtures.asking import MatrixAsker
+from fixtures.changes import Changes
 from fixtures.policy import Policies
 from fixtures.recorder import Recorder
 from fixtures.world import World

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 
 from suites.checks import CHECKS
@@ -55,3 +57,17 @@ def test_every_check_has_a_test_or_a_reason() -> None:
 
 def test_every_network_test_names_its_check() -> None:
     assert unmarked(CHECKOUT, "network") == []
+
+
+def test_every_behaviour_that_suites_report_is_explained() -> None:
+    named = {
+        node.args[0].value
+        for path in (CHECKOUT / "suites").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "behaviour"
+        if isinstance(node.args[0], ast.Constant)
+    }
+    page = (CHECKOUT / "docs/explanation/implementation-defined.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`([a-z-]+)`", page.partition("## Behaviours")[2]))
+    assert named
+    assert not named - told

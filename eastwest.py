@@ -185,7 +185,8 @@ def _workers(asked: int, targets: list[str], namespace: str, profile: str) -> in
         return 0
     if asked >= 0:
         return asked
-    single = any("::" in target for target in targets)
+    one_file = len(targets) == 1 and targets[0].endswith((".yaml", ".yml"))  # of expectations: one world, one worker
+    single = one_file or any("::" in target for target in targets)
     return 0 if single else min(MOST_WORKERS, (os.cpu_count() or 1) + (MORE_IN_THE_LAB if profile == "lab" else 1))
 
 

@@ -122,12 +122,19 @@ def classes(residents: Sequence[Resident], further: Sequence[Port], *, every_pod
     """
     found: dict[object, list[Resident]] = {}
     for each in residents:
-        alike = (each.seen.namespace, tuple(sorted(each.seen.labels.items())), each.ports, each.seen.host_network)
-        named = tuple((p.name, p.number, p.protocol) for p in each.seen.ports)
-        found.setdefault(each.name if every_pod else (*alike, named, each.ours), []).append(each)
+        found.setdefault(each.name if every_pod else _alike(each), []).append(each)
     return [
         Class(members=tuple(members), ports=tuple(sorted({*members[0].ports, *further}))) for members in found.values()
     ]
+
+
+def _alike(each: Resident) -> object:
+    """Equal for pods that no policy, and no address, tells apart."""
+    seen = each.seen
+    named = tuple((port.name, port.number, port.protocol) for port in seen.ports)
+    families = (bool(each.address(4)), bool(each.address(6)))
+    labels = tuple(sorted(seen.labels.items()))
+    return seen.namespace, labels, each.ports, named, families, seen.host_network, each.ours
 
 
 def _ready(pod: Object) -> bool:

@@ -14,6 +14,7 @@ from eastwest import MOST_WORKERS, _workers
         pytest.param(-1, 1, "suites", "lab", 3, id="in-the-lab-two-more"),
         pytest.param(-1, 64, "suites", "lab", MOST_WORKERS, id="never-more-than-most"),
         pytest.param(-1, 2, "suites/a.py::test_it", "lab", 0, id="one-test-needs-none"),
+        pytest.param(-1, 2, "shop/eastwest.yaml", "lab", 0, id="one-file-of-expectations-needs-none"),
         pytest.param(7, 2, "suites", "lab", 7, id="as-asked"),
     ],
 )

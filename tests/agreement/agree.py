@@ -24,7 +24,7 @@ from tests.agreement.strategies import scenes
 ANSWERED, DROPPED = "answered", "dropped"
 Ask = Callable[[Scene, Sequence[Flow]], Callable[[], Sequence[str]]]
 """Begins to ask a scene's flows; what it returns waits for a word for each of them."""
-MOST_SMALLER, MOST_LESS = 250, 100
+MOST_SMALLER, MOST_LESS = 100, 80
 """Scenes that are asked at most to find a smaller one that differs: by Hypothesis, and then by leaving things out."""
 _FIELDS: Final = frozenset(
     ("policyTypes", "ingress", "egress", "from", "to", "ports", "except", "matchLabels", "matchExpressions", "endPort")

@@ -20,8 +20,10 @@ from policies.model import NetworkPolicy, Transport
 from policies.read import read
 
 Object = dict[str, Any]
-PORTS = (80, 81, 82)
-"""What every place listens on, TCP and UDP: a range's last number, the one before it and the one behind."""
+PORTS = (53, 54, 55)
+"""What every place listens on, TCP and UDP: a range's last number, the one before it and the one behind.
+
+The first is one that data planes are tempted to let pass."""
 OUTSIDE = "outside"
 """The place that is neither a pod nor a node."""
 PROTOCOLS = (Transport.TCP, Transport.UDP)

@@ -7,7 +7,7 @@ import pytest
 from flows.errors import HarnessError
 from tests.agreement.kernel import Kernel
 from tests.agreement.kernel import kernel as laid
-from tests.agreement.scene import Ground, Object, Scene, asked, pod
+from tests.agreement.scene import PORTS, Ground, Object, Scene, asked, pod
 
 DENY = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
@@ -31,7 +31,7 @@ def words(kernel: Kernel, mutant: str = "", *specs: Object) -> dict[str, str]:
     scene = everybody(kernel.ground, *specs)
     questions = asked(scene, kernel.ground)
     found = dict(zip(map(str, questions), kernel.ask(scene, questions, mutant), strict=True))
-    return {protocol: found[f"pod-0 → pod-3:80/{protocol} by IPv6"] for protocol in ("tcp", "udp")}
+    return {protocol: found[f"pod-0 → pod-3:{PORTS[0]}/{protocol} by IPv6"] for protocol in ("tcp", "udp")}
 
 
 def test_everything_answers_where_no_policy_is(kernel: Kernel) -> None:

@@ -1,8 +1,8 @@
 """The registry of broken data planes: what each one breaks, and what should catch it.
 
 What belongs here: names and sentences; those of Services and nodes are in `policy.path_mutants`, those of the mesh in
-`mesh.mutants`. What does not: how a mutant breaks things (`policy.rewrites`, `policy.lapses`); the sound data plane
-knows only the one seam of `policy.mutation`.
+`mesh.mutants`. What does not: how a mutant breaks things (`policy.rewrites`, `policy.narrowings`, `policy.lapses`);
+the sound data plane knows only the one seam of `policy.mutation`.
 """
 
 from __future__ import annotations

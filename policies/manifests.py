@@ -14,15 +14,14 @@ from typing import Any, Final
 
 from flows.errors import UsageError
 from policies import read
+from policies.calico import read as calico
 from policies.lines import Locate, documents
 from policies.model import NetworkPolicy
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
-CALICO: Final = "projectcalico.org/v3"
 MOST_BYTES: Final = 4 << 20
 """A manifest that is larger is no manifest that a person wrote."""
-_CALICO_KINDS: Final = ("NetworkPolicy", "NetworkSet")
-_GLOBAL: Final = ("GlobalNetworkPolicy", "GlobalNetworkSet")
+_CALICO: Final = (*calico.POLICIES, *calico.SETS)
 Object = dict[str, Any]
 Labels = Mapping[str, str]
 
@@ -43,13 +42,18 @@ class Manifest:
 
     @property
     def namespace(self) -> str:
-        """Where it is applied."""
-        return str(self.obj["metadata"]["namespace"])
+        """Where it is applied; empty for what the whole cluster shares."""
+        return str(self.obj["metadata"].get("namespace", ""))
+
+    @property
+    def key(self) -> str:
+        """`shop/default-deny`."""
+        return "/".join(part for part in (self.namespace, str(self.obj["metadata"]["name"])) if part)
 
     @property
     def name(self) -> str:
         """`NetworkPolicy shop/default-deny`."""
-        return f"{self.obj['kind']} {self.namespace}/{self.obj['metadata']['name']}"
+        return f"{self.obj['kind']} {self.key}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,10 +166,15 @@ class _Gathering:
         elif (version, kind) == (read.API_VERSION, read.KIND):
             placed = self._placed(obj, meta, locate)
             self.policies.append(Manifest(obj=placed, place=where, typed=read.read(placed, where, locate=locate)))
-        elif version == CALICO and kind in _CALICO_KINDS:
-            self.policies.append(Manifest(obj=self._placed(obj, meta, locate), place=where))
+        elif calico.is_calico(obj) and kind in _CALICO:
+            if kind.startswith("Global"):
+                self._once(obj, "", where)
+                placed = {**obj, "metadata": {key: value for key, value in meta.items() if key != "namespace"}}
+            else:
+                placed = self._placed(obj, meta, locate)
+            self.policies.append(Manifest(obj=placed, place=where))
         else:
-            self.ignored.append(f"{where}: {kind} {meta['name']}: {_why(version, kind)}")
+            self.ignored.append(f"{where}: {kind} {meta['name']}: ignored: no policy of Kubernetes or Calico")
 
     def _placed(self, obj: Object, meta: Object, locate: Locate) -> Object:
         namespace = meta.get("namespace") or self._namespace
@@ -190,9 +199,3 @@ def _labels(meta: Object, locate: Locate) -> Labels:
     if not isinstance(labels, dict) or not all(isinstance(each, str) for each in labels.values()):
         raise UsageError(f"{locate('metadata.labels')}: field 'metadata.labels' must hold strings; quote the values")
     return {str(key): value for key, value in labels.items()}
-
-
-def _why(version: str, kind: str) -> str:
-    if version == CALICO and kind in _GLOBAL:
-        return "ignored: it would reach every namespace of the cluster"
-    return "ignored: it is neither a NetworkPolicy nor a Namespace"

@@ -22,7 +22,8 @@ def renamed(obj: Object, names: Mapping[str, str]) -> tuple[Object, tuple[str, .
     """
     fresh: Object = copy.deepcopy(obj)
     meta = fresh["metadata"]
-    meta["namespace"] = names.get(meta["namespace"], meta["namespace"])
+    if "namespace" in meta:
+        meta["namespace"] = names.get(meta["namespace"], meta["namespace"])
     lines = []
     for path, selector in _selectors(fresh.get("spec") or {}):
         labels = selector.get("matchLabels") or {}

@@ -85,7 +85,7 @@ def test_what_is_left_aside_is_a_skip_that_says_what(right: Ended) -> None:
     assert right.tests("skipped") == ["left aside"]
     assert "1 manifest is not used, listed in the report: " in right.test("left aside")["reason"]
     [listed] = right.test("left aside")["attachments"]
-    assert "policies/backend.yaml:14: Deployment backend: ignored: it is neither" in listed["text"]
+    assert "policies/backend.yaml:14: Deployment backend: ignored: no policy" in listed["text"]
 
 
 def test_a_denial_has_its_positive_control_and_the_policies_are_in_the_report(right: Ended) -> None:

@@ -114,7 +114,7 @@ def test_what_is_used_and_what_is_not_is_told() -> None:
     assert [each.name for each in found.policies] == ["NetworkPolicy shop/backend"]
     assert found.policies[0].place == "policies/backend.yaml:1"
     assert found.ignored == (
-        "policies/backend.yaml:11: Deployment backend: ignored: it is neither a NetworkPolicy nor a Namespace",
+        "policies/backend.yaml:11: Deployment backend: ignored: no policy of Kubernetes or Calico",
     )
 
 
@@ -325,10 +325,10 @@ def test_lists_hidden_files_calico_and_mesh_kinds(folder: Path) -> None:
     found = manifests.load([folder], apart_from=folder / "eastwest.yaml")
     assert [(each.name, each.typed is None) for each in found.policies] == [
         ("NetworkPolicy shop/x", True),
+        ("GlobalNetworkPolicy x", True),
         ("NetworkPolicy shop/backend", False),
     ]
-    assert found.ignored[0].endswith("GlobalNetworkPolicy x: ignored: it would reach every namespace of the cluster")
-    assert found.ignored[1].endswith("AuthorizationPolicy x: ignored: it is neither a NetworkPolicy nor a Namespace")
+    assert found.ignored[0].endswith("AuthorizationPolicy x: ignored: no policy of Kubernetes or Calico")
 
 
 @pytest.mark.usefixtures("folder")

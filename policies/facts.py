@@ -23,6 +23,7 @@ def as_pod(pod: Object) -> oracle.Pod:
         name=meta["name"],
         namespace=meta["namespace"],
         labels=meta.get("labels") or {},
+        account=spec.get("serviceAccountName") or "default",
         addresses=tuple(each for each in addresses_of if each),
         ports=tuple(
             oracle.NamedPort(

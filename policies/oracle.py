@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from flows.errors import UsageError
+from policies.calico.model import CalicoPolicy, NetworkSet
 from policies.model import (
     Absent,
     IpBlock,
@@ -50,6 +51,7 @@ class Pod:
     """What a policy can know of a pod.
 
     Attributes:
+        account: The name of its ServiceAccount.
         addresses: Of every family it has, primary first.
         node_addresses: Of the node it runs on; what comes from there is always allowed.
         host_network: It uses the node's network; policies then neither select it nor find it by labels, and the names
@@ -59,6 +61,7 @@ class Pod:
     name: str
     namespace: str
     labels: Labels = field(default_factory=dict)
+    account: str = "default"
     addresses: tuple[str, ...] = ()
     ports: tuple[NamedPort, ...] = ()
     node_addresses: tuple[str, ...] = ()
@@ -80,6 +83,8 @@ class World:
 
     Attributes:
         namespaces: Name → labels; one that is missing has the label that every namespace has, and no other.
+        accounts: (namespace, name) of ServiceAccounts → labels; one that is missing has none.
+        calico, network_sets: Calico's own; where there are any, `policies.calico.oracle` says how they decide.
 
     Raises:
         UsageError: A policy has no namespace, so whom it selects is not known.
@@ -87,9 +92,15 @@ class World:
 
     policies: tuple[NetworkPolicy, ...] = ()
     namespaces: Mapping[str, Labels] = field(default_factory=dict)
+    accounts: Mapping[tuple[str, str], Labels] = field(default_factory=dict)
+    calico: tuple[CalicoPolicy, ...] = ()
+    network_sets: tuple[NetworkSet, ...] = ()
 
     def __post_init__(self) -> None:
-        for policy in self.policies:
+        spaced = [each for each in self.calico if not each.is_global]
+        sets = [each for each in self.network_sets if not each.is_global]
+        written: tuple[NetworkPolicy | CalicoPolicy | NetworkSet, ...] = (*self.policies, *spaced, *sets)
+        for policy in written:
             if not policy.namespace:
                 where = policy.source or policy.name
                 raise UsageError(
@@ -116,7 +127,8 @@ class Ruling:
     Attributes:
         pod: Whose ingress or egress it is.
         isolating: The policies that select the pod for this direction; without any, everything is allowed.
-        admitted: The rules of those that let the flow through.
+        admitted: The rules of those that let the flow through; with Calico's, the one that decides.
+        denied: The rule of one of Calico's that denies it by name.
         exempt: Why policies have no say here, or empty.
     """
 
@@ -124,7 +136,13 @@ class Ruling:
     pod: str
     isolating: tuple[str, ...] = ()
     admitted: tuple[Admission, ...] = ()
+    denied: Admission | None = None
     exempt: str = ""
+
+    @property
+    def closing(self) -> tuple[str, ...]:
+        """The policies that close the flow: the one that denies it, or all that isolate and do not admit it."""
+        return () if self.allowed else ((self.denied.policy,) if self.denied else self.isolating)
 
     @property
     def allowed(self) -> bool:
@@ -140,6 +158,8 @@ class Ruling:
             return f"{at}: no policy selects it"
         if self.admitted:
             return f"{at}: admitted by {', '.join(f'{each.policy} rule {each.rule + 1}' for each in self.admitted)}"
+        if self.denied:
+            return f"{at}: denied by {self.denied.policy} rule {self.denied.rule + 1}"
         return f"{at}: isolated by {', '.join(self.isolating)}, no rule admits it"
 
 
@@ -162,7 +182,7 @@ class Decision:
 def decide(
     world: World, source: Side, destination: Side, port: int, protocol: Transport, *, family: int = 0
 ) -> Decision:
-    """What NetworkPolicy says about a flow; complete for TCP, UDP and SCTP, silent about ICMP.
+    """What the policies say about a flow; complete for TCP, UDP and SCTP, silent about ICMP.
 
     Args:
         source: The calling pod, or an address outside.
@@ -172,7 +192,7 @@ def decide(
     """
     addresses = _address(source, family), _address(destination, family)
     names = () if isinstance(destination, str) or destination.host_network else destination.ports
-    to = _Target(port=port, protocol=protocol, ports=names)
+    to = Target(port=port, protocol=protocol, ports=names)
     rulings = []
     for direction, pod, peer, address in (
         (PolicyType.EGRESS, source, destination, addresses[1]),
@@ -184,24 +204,33 @@ def decide(
         if why:
             rulings.append(Ruling(direction=direction, pod=pod.key, exempt=why))
             continue
-        selecting = sorted(
-            (each for each in world.policies if isolates(each, direction) and selects(each, pod)),
-            key=lambda policy: policy.key,
-        )
-        rulings.append(
-            Ruling(
-                direction=direction,
-                pod=pod.key,
-                isolating=tuple(policy.key for policy in selecting),
-                admitted=tuple(
-                    Admission(policy=policy.key, rule=index)
-                    for policy in selecting
-                    for index, rule in enumerate(_rules(policy, direction))
-                    if _admits(world, policy, rule, peer, address, to)
-                ),
-            )
-        )
+        if world.calico:
+            from policies.calico import oracle as calico  # it builds on this module
+
+            flow = calico.Flow(source=source, destination=destination, addresses=addresses, target=to)
+            rulings.append(calico.ruling(world, direction, pod, flow))
+        else:
+            rulings.append(_ruling(world, direction, pod, peer, address, to))
     return Decision(allowed=all(ruling.allowed for ruling in rulings), by=tuple(rulings))
+
+
+def _ruling(world: World, direction: PolicyType, pod: Pod, peer: Side, address: str, to: Target) -> Ruling:
+    """One direction's answer at one pod, by policies of Kubernetes alone."""
+    selecting = sorted(
+        (each for each in world.policies if isolates(each, direction) and selects(each, pod)),
+        key=lambda policy: policy.key,
+    )
+    return Ruling(
+        direction=direction,
+        pod=pod.key,
+        isolating=tuple(policy.key for policy in selecting),
+        admitted=tuple(
+            Admission(policy=policy.key, rule=place)
+            for policy in selecting
+            for place, _ in enumerate(_rules(policy, direction))
+            if admits(world, policy, direction, place, peer, address, to)
+        ),
+    )
 
 
 def isolates(policy: NetworkPolicy, direction: PolicyType) -> bool:
@@ -209,25 +238,25 @@ def isolates(policy: NetworkPolicy, direction: PolicyType) -> bool:
 
     Without `policyTypes` a policy is about ingress always, and about egress where it has at least one egress rule.
     """
-    types = _items(policy.types)
+    types = items(policy.types)
     if types:
         return direction in types
-    return direction is PolicyType.INGRESS or bool(_items(policy.egress))
+    return direction is PolicyType.INGRESS or bool(items(policy.egress))
 
 
 def selects(policy: NetworkPolicy, pod: Pod) -> bool:
     """Whether the pod is one that the policy is about."""
-    return not pod.host_network and policy.namespace == pod.namespace and matches(_given(policy.pods), pod.labels)
+    return not pod.host_network and policy.namespace == pod.namespace and matches(given(policy.pods), pod.labels)
 
 
 def matches(selector: Selector | None, labels: Labels) -> bool:
     """Whether labels fulfil every line of a selector; one without lines, or none at all, takes everything."""
     if selector is None:
         return True
-    if any(labels.get(key) != value for key, value in _items(selector.labels)):
+    if any(labels.get(key) != value for key, value in items(selector.labels)):
         return False
-    for line in _items(selector.expressions):
-        there, values = line.key in labels, _items(line.values)
+    for line in items(selector.expressions):
+        there, values = line.key in labels, items(line.values)
         holds = {
             Operator.IN: there and labels.get(line.key) in values,
             Operator.NOT_IN: not there or labels[line.key] not in values,
@@ -240,7 +269,7 @@ def matches(selector: Selector | None, labels: Labels) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
+class Target:
     """What is called: the number, and the names it has at the destination."""
 
     port: int
@@ -249,28 +278,32 @@ class _Target:
 
 
 def _rules(policy: NetworkPolicy, direction: PolicyType) -> tuple[Rule, ...]:
-    return _items(policy.ingress if direction is PolicyType.INGRESS else policy.egress)
+    return items(policy.ingress if direction is PolicyType.INGRESS else policy.egress)
 
 
-def _admits(world: World, policy: NetworkPolicy, rule: Rule, peer: Side, address: str, target: _Target) -> bool:
-    peers, ports = _items(rule.peers), _items(rule.ports)
+def admits(
+    world: World, policy: NetworkPolicy, direction: PolicyType, place: int, peer: Side, address: str, target: Target
+) -> bool:
+    """Whether the rule at this place of a policy lets the flow through; `address` is that of the peer."""
+    rule = _rules(policy, direction)[place]
+    peers, ports = items(rule.peers), items(rule.ports)
     return (not peers or any(_is(world, policy, each, peer, address) for each in peers)) and (
         not ports or any(_covers(each, target) for each in ports)
     )
 
 
 def _is(world: World, policy: NetworkPolicy, wanted: Peer, side: Side, address: str) -> bool:
-    block = _given(wanted.block)
+    block = given(wanted.block)
     if block is not None:
         return _within(block, address)
     if isinstance(side, str) or side.host_network:
         return False
-    namespaces = _given(wanted.namespaces)
+    namespaces = given(wanted.namespaces)
     if namespaces is None:
         here = side.namespace == policy.namespace
     else:
         here = matches(namespaces, world.labels(side.namespace))
-    return here and matches(_given(wanted.pods), side.labels)
+    return here and matches(given(wanted.pods), side.labels)
 
 
 def _within(block: IpBlock, text: str) -> bool:
@@ -281,13 +314,13 @@ def _within(block: IpBlock, text: str) -> bool:
     def inside(cidr: str) -> bool:
         return address in _range(cidr)
 
-    return inside(block.cidr) and not any(inside(hole) for hole in _items(block.excepts))
+    return inside(block.cidr) and not any(inside(hole) for hole in items(block.excepts))
 
 
-def _covers(wanted: Port, target: _Target) -> bool:
-    if (_given(wanted.protocol) or Transport.TCP) is not target.protocol:
+def _covers(wanted: Port, target: Target) -> bool:
+    if (given(wanted.protocol) or Transport.TCP) is not target.protocol:
         return False
-    port, end = wanted.port, _given(wanted.end)
+    port, end = wanted.port, given(wanted.end)
     if port is None or isinstance(port, Absent):
         return True
     if isinstance(port, str):
@@ -330,16 +363,27 @@ def _range(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return ipaddress.ip_network(cidr, strict=False)
 
 
-def _given(value: Written[T]) -> T | None:
+def given(value: Written[T]) -> T | None:
     """What was written; null is as good as absent here."""
     return None if isinstance(value, Absent) else value
 
 
-def _items(value: Written[tuple[T, ...]]) -> tuple[T, ...]:
+def items(value: Written[tuple[T, ...]]) -> tuple[T, ...]:
     """The entries that were written; an empty list, null and absence are the same to every reader of it."""
-    return _given(value) or ()
+    return given(value) or ()
 
 
 def in_force(policies: Iterable[NetworkPolicy], pod: Pod) -> tuple[NetworkPolicy, ...]:
     """The policies that select the pod, in either direction, by name."""
     return tuple(sorted((each for each in policies if selects(each, pod)), key=lambda policy: policy.key))
+
+
+def isolating(world: World, pod: Pod, direction: PolicyType) -> tuple[str, ...]:
+    """The policies that are about a pod in one direction, whoever calls: their keys."""
+    nobody = Target(port=0, protocol=Transport.TCP, ports=())
+    if world.calico:
+        from policies.calico import oracle as calico  # it builds on this module
+
+        flow = calico.Flow(source="", destination="", addresses=("", ""), target=nobody)
+        return calico.ruling(world, direction, pod, flow).isolating
+    return _ruling(world, direction, pod, "", "", nobody).isolating

@@ -179,12 +179,12 @@ def test_network_set(policy: Policies, matrix: MatrixAsker, intruder: Actor) -> 
 
 
 @pytest.mark.checks("calico-selectors")
-def test_network_set_excluded(policy: Policies, matrix: MatrixAsker, caller: Actor, intruder: Actor) -> None:
-    """A notSelector leaves out the ranges of a NetworkSet, even where a selector picks the pod that has the address."""
+def test_network_set_unwanted(policy: Policies, matrix: MatrixAsker, caller: Actor, intruder: Actor) -> None:
+    """A notSelector beside a selector asks for labels: a pod with an address of the unwanted set stays picked."""
     policy(network_set("strangers", caller.addresses + intruder.addresses, kind="unwanted"))
-    source = {"namespaceSelector": "all()", "notSelector": "kind == 'unwanted'"}
+    source = {"selector": "has(role) || has(kind)", "notSelector": "kind == 'unwanted'"}
     policy(calico_policy("others", ingress=[allow(source=source)]))
-    matrix.becomes(TABLE.format(caller="X", peer=".", intruder="X", scraper="."))
+    matrix.becomes(TABLE.format(caller=".", peer=".", intruder="X", scraper="X"))
 
 
 @pytest.mark.checks("calico-selectors")

@@ -200,11 +200,11 @@ class _Family:
             text += f"{here} {{ {', '.join(collapsed(nets))} }} "
         if nets := _items(end.not_nets):
             text += f"{here} != {{ {', '.join(collapsed(nets))} }} "
+        unwanted = _tree(end.not_selector)
         if self._selects(end):
             text += f"{here} @{self._chosen(end)} "
-        tree = _tree(end.not_selector)
-        if tree is not None:
-            text += f"{here} != @{self._fulfilling(tree)} "
+        elif unwanted is not None:
+            text += f"{here} != @{self._fulfilling(unwanted)} "
         return text
 
     def _selects(self, end: Entity) -> bool:
@@ -214,7 +214,11 @@ class _Family:
         return not self.policy.is_global and _given(end.not_selector) is not None
 
     def _chosen(self, end: Entity) -> str:
-        space = _tree(end.namespaces)
+        """The set of those that the selectors pick and the notSelector does not.
+
+        A pod stays in it that has an address of an unwanted network set: labels are asked, not addresses.
+        """
+        space, unwanted = _tree(end.namespaces), _tree(end.not_selector)
         accounts = _accounts(end)
         own = "" if space is not None or self.policy.is_global else self.policy.namespace
         seen = Labelled(self.sets.snapshot)
@@ -228,11 +232,14 @@ class _Family:
                 return bool(namespace)
             return holds(space, seen.space(namespace) if namespace else {})
 
+        def picks(labels: Mapping[str, str]) -> bool:
+            return _fulfils(end.selector, labels) and (unwanted is None or not holds(unwanted, labels))
+
         def pod(each: Pod) -> bool:
             names = _items(accounts.names) if accounts else ()
             return (
                 in_place(each.namespace)
-                and _fulfils(end.selector, seen.pod(each))
+                and picks(seen.pod(each))
                 and (not names or each.account in names)
                 and (accounts is None or _fulfils(accounts.selector, seen.account(each)))
             )
@@ -240,9 +247,9 @@ class _Family:
         sets = [
             each
             for each in self.sets.snapshot.network_sets
-            if accounts is None and in_place(each.namespace) and _fulfils(end.selector, seen.network_set(each))
+            if accounts is None and in_place(each.namespace) and picks(seen.network_set(each))
         ]
-        identity = ("calico", end.selector, space, accounts, own)
+        identity = ("calico", end.selector, unwanted, space, accounts, own)
         if not sets:
             return self.sets.addresses(identity, pod, self.version)
         return self.sets.ranges(identity, pod, (net for each in sets for net in each.nets), self.version)

@@ -1,8 +1,8 @@
 """Every broken data plane against its suite: each must be caught by the tests that its entry names.
 
 `python -m tools.mutants [--named] [NAME…]` runs, for each mutant of the lab, first the tests named for it, then, if
-none of them caught it and --named is not given, all of their suite. The names `network` and `mesh` stand for all
-mutants of that. Tests mostly wait, so there is one more lab at a time than there are processors.
+none of them caught it and --named is not given, all of their suite. The names `network`, `calico` and `mesh` stand for
+all mutants of that. Tests mostly wait, so there is one more lab at a time than there are processors.
 
 A mutant is caught when a test fails with a verdict that differs, not when something could not be told. The exit code is
 1 when one survives, or is caught only by tests that its entry does not name.
@@ -23,10 +23,11 @@ from pathlib import Path
 from clusters.lab.mutant import Mutant
 from clusters.lab.mutants import MUTANTS
 from clusters.lab.mutants import get as known
+from clusters.lab.policy.calico_mutants import CALICO_MUTANTS
 from flows.errors import UsageError
 from reports import results
 
-KINDS, NAMED = ("network", "mesh"), "--named"
+KINDS, NAMED = ("network", "calico", "mesh"), "--named"
 DEADLINE = 420.0
 """Seconds for one run of the suite against a mutant; the slowest mutants let every convergence run into its timeout."""
 
@@ -110,9 +111,13 @@ def catches(wanted: Sequence[Mutant], *, everywhere: bool) -> Iterator[tuple[Mut
         yield mutant, hunt(mutant, everywhere=True)
 
 
+def _kind(mutant: Mutant) -> str:
+    return "mesh" if mutant.mesh else "calico" if mutant in CALICO_MUTANTS else "network"
+
+
 def _meant(name: str) -> list[Mutant]:
     if name in KINDS:
-        return [each for each in MUTANTS.values() if each.mesh == (name == "mesh")]
+        return [each for each in MUTANTS.values() if _kind(each) == name]
     return [known(name)]
 
 

@@ -6,11 +6,13 @@ What belongs here: turning tables of the code into Markdown. What does not: the 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from clusters.lab.api import calico_kinds
 from clusters.lab.api.admission import REFUSALS
+from clusters.lab.mutant import NETWORK, Mutant
 from clusters.lab.mutants import MUTANTS
 from tools import catalogue, checks_page, reference_mesh
 from tools.markdown import cell
@@ -27,6 +29,11 @@ _MUTANTS: Final = """# The lab's mutants
 Made from the code by `make docs`. Each is a data plane that is broken on purpose: `eastwest verify --mutant NAME`,
 `eastwest lab up --mutant NAME`; one of the mesh switches the mesh on. `make mutants` runs the suites against all of
 them (`ARGS=mesh`, `ARGS=network` or names: against some); one that no test notices is a hole."""
+_HEADINGS: Final[dict[str, Callable[[Mutant], bool]]] = {
+    "The network": lambda each: not each.mesh and each.suite == NETWORK,
+    "Calico's own policies": lambda each: not each.mesh and each.suite != NETWORK,
+    "The mesh": lambda each: each.mesh,
+}
 
 
 def refuses() -> str:
@@ -45,9 +52,9 @@ def refuses() -> str:
 def mutants() -> str:
     """The page of the lab's mutants."""
     parts = [_MUTANTS]
-    for heading, mesh in (("The network", False), ("The mesh", True)):
+    for heading, wanted in _HEADINGS.items():
         parts += ["", f"## {heading}", "", "| mutant | what does not hold | caught by | seen in |", "|---|---|---|---|"]
-        found = (each for each in MUTANTS.values() if each.mesh == mesh)
+        found = (each for each in MUTANTS.values() if wanted(each))
         for each in found:
             by = ", ".join(f"`{test}`" for test in each.tests)
             parts.append(f"| `{each.name}` | {cell(each.breaks)} | {cell(by)} | {cell(each.seen_in)} |")

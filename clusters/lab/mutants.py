@@ -1,8 +1,8 @@
 """The registry of broken data planes: what each one breaks, and what should catch it.
 
-What belongs here: names and sentences; those of Services and nodes are in `policy.path_mutants`, those of the mesh in
-`mesh.mutants`. What does not: how a mutant breaks things (`policy.rewrites`, `policy.narrowings`, `policy.lapses`);
-the sound data plane knows only the one seam of `policy.mutation`.
+What belongs here: names and sentences; those of Services and nodes are in `policy.path_mutants`, of Calico's own
+policies in `policy.calico_mutants`, of the mesh in `mesh.mutants`. What does not: how a mutant breaks things
+(`policy.rewrites`, `policy.narrowings`, `policy.lapses`); the sound data plane knows only the seam of `policy.mutation`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final
 from clusters.lab.mesh.mutants import MESH_MUTANTS
 from clusters.lab.mutant import Mutant
 from clusters.lab.policy import lapses, narrowings, rewrites
+from clusters.lab.policy.calico_mutants import CALICO_MUTANTS
 from clusters.lab.policy.path_mutants import PATH_MUTANTS
 from flows.errors import UsageError
 from policies.model import ABSENT, PolicyType
@@ -372,9 +373,9 @@ _NETWORK: Final = (
         tests=("test_other_policies_change",),
     ),
 )
-_ALL: Final = (*_NETWORK, *PATH_MUTANTS, *MESH_MUTANTS)
+_ALL: Final = (*_NETWORK, *PATH_MUTANTS, *CALICO_MUTANTS, *MESH_MUTANTS)
 MUTANTS: Final[Mapping[str, Mutant]] = MappingProxyType({each.name: each for each in _ALL})
-"""Every mutant by its name: those of the network in the order of the specification's own parts, then the mesh's."""
+"""Every mutant by its name: the network's in the order of the specification's own parts, Calico's, the mesh's."""
 
 
 def get(name: str) -> Mutant:

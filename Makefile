@@ -26,7 +26,7 @@ format: ## rewrite the code as ruff wants it
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-mutants: ## break the lab's data plane in every known way; each must be caught (ARGS=mesh, network or names)
+mutants: ## break the lab's data plane in every known way; each must be caught (ARGS=mesh, calico, network or names)
 	@tools/bootstrap test
 	@$(BIN)/python -m tools.mutants $(ARGS)
 

@@ -28,7 +28,7 @@ _MUTANTS: Final = """# The lab's mutants
 
 Made from the code by `make docs`. Each is a data plane that is broken on purpose: `eastwest verify --mutant NAME`,
 `eastwest lab up --mutant NAME`; one of the mesh switches the mesh on. `make mutants` runs the suites against all of
-them (`ARGS=mesh`, `ARGS=network` or names: against some); one that no test notices is a hole."""
+them (`ARGS=mesh`, `ARGS=calico`, `ARGS=network` or names: against some); one that no test notices is a hole."""
 _HEADINGS: Final[dict[str, Callable[[Mutant], bool]]] = {
     "The network": lambda each: not each.mesh and each.suite == NETWORK,
     "Calico's own policies": lambda each: not each.mesh and each.suite != NETWORK,

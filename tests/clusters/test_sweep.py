@@ -92,6 +92,33 @@ def test_what_stays_is_told_with_its_reason(runs: tuple[Kube, Kube]) -> None:
 
 
 @pytest.fixture
+def walled(runs: tuple[Kube, Kube]) -> tuple[Kube, Kube]:
+    """The two runs, each with a GlobalNetworkPolicy and a NetworkSet in a namespace of nobody."""
+    for kube in runs:
+        name = kube.cluster.run_id
+        for kind, place in (("GlobalNetworkPolicy", {}), ("NetworkSet", {"namespace": "default"})):
+            spec = {"spec": {}} if kind == "NetworkSet" else {"spec": {"selector": "has(nobody)"}}
+            meta = {"name": name, **place}
+            kube.create({"apiVersion": "projectcalico.org/v3", "kind": kind, "metadata": meta, **spec})
+    return runs
+
+
+@pytest.mark.parametrize("namespace", ["", "default"], ids=["everywhere", "given"])
+def test_what_a_run_wrote_of_calico_goes_with_it(walled: tuple[Kube, Kube], namespace: str) -> None:
+    swept = sweep(walled[0], run_id="run1", namespace=namespace, timeout=0.2)
+    ours = ["GlobalNetworkPolicy", "NetworkSet"]
+    assert [str(each.kind) for each in swept.removed if each.kind in ours] == ours
+    left = [
+        walled[0].list("projectcalico.org/v3", kind, place) for kind, place in zip(ours, ("", "default"), strict=True)
+    ]
+    assert [[each["metadata"]["name"] for each in some] for some in left] == [["run2"], ["run2"]]
+
+
+def test_global_policies_are_out_of_a_namespaces_sweep(walled: tuple[Kube, Kube]) -> None:
+    assert "GlobalNetworkPolicy run2" not in kinds(walled[0], namespace="default")
+
+
+@pytest.fixture
 def meshed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Kube, Kube]]:
     """Two runs that share a cluster with a mesh, each with a mesh-wide object."""
     monkeypatch.setattr(dialects, "root", lambda _kube: ROOT)

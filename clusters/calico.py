@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from clusters.kube import Kube, KubeError
-from policies.calico.read import API_VERSION, POLICIES, SETS, STORED, TIER, is_calico
+from policies.calico.model import CalicoPolicy, NetworkSet
+from policies.calico.read import API_VERSION, POLICIES, SETS, STORED, TIER, is_calico, read
 
-__all__ = ["API_VERSION", "STORED", "form", "in_force", "is_calico", "is_global", "kinds", "written"]
+__all__ = ["API_VERSION", "STORED", "Own", "form", "in_force", "is_calico", "is_global", "kinds", "own", "written"]
 Object = dict[str, Any]
 _UNSEEN: Final = (403, 404)
 
@@ -88,3 +90,37 @@ def in_force(kube: Kube, namespaces: Iterable[str], *, sets: bool = False) -> li
                 if error.status not in _UNSEEN:
                     raise
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """What of Calico's own is in force somewhere, for the oracle.
+
+    Attributes:
+        accounts: (namespace, name) of the ServiceAccounts there → labels; empty where no policy could ask for them.
+    """
+
+    policies: tuple[CalicoPolicy, ...] = ()
+    network_sets: tuple[NetworkSet, ...] = ()
+    accounts: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+
+
+def own(kube: Kube, namespaces: Iterable[str]) -> Own:
+    """What of Calico's own is in force in these namespaces.
+
+    Raises:
+        KubeError: The cluster did not answer, or refused what is in the namespaces.
+        UsageError: One of them has what is not read here; names it.
+    """
+    places = list(namespaces)
+    found = [
+        read(each, f"Calico's {each['kind']} {each['metadata']['name']}") for each in in_force(kube, places, sets=True)
+    ]
+    if not found:
+        return Own()
+    accounts = [each["metadata"] for place in places for each in kube.list("v1", "ServiceAccount", place)]
+    return Own(
+        policies=tuple(each for each in found if isinstance(each, CalicoPolicy)),
+        network_sets=tuple(each for each in found if isinstance(each, NetworkSet)),
+        accounts={(each["namespace"], each["name"]): each.get("labels") or {} for each in accounts},
+    )

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from clusters import calico
 from clusters.kube import Kube, KubeError
 from clusters.reach import census, visits, words
 from clusters.reach.census import Class, Port, Resident
@@ -251,7 +252,23 @@ def _rules(kube: Kube, namespaces: Iterable[str]) -> tuple[oracle.World, set[str
         except KubeError as error:
             lines.append(f"the labels of namespace {namespace} are not known to the oracle: {_short(error)}")
             unknown.add(namespace)
-    return oracle.World(policies=tuple(policies), namespaces=labels), unknown, lines
+    own = calico.Own()
+    try:
+        own = calico.own(kube, labels)
+    except KubeError as error:
+        lines.append(f"no word of the oracle: Calico's own policies: {_short(error)}")
+        unknown |= labels.keys()
+    except UsageError as error:
+        lines.append(f"no word of the oracle: {error.message}")
+        unknown |= labels.keys()
+    world = oracle.World(
+        policies=tuple(policies),
+        namespaces=labels,
+        accounts=own.accounts,
+        calico=own.policies,
+        network_sets=own.network_sets,
+    )
+    return world, unknown, lines
 
 
 def _short(error: KubeError) -> str:

@@ -87,6 +87,20 @@ def test_what_is_in_force(kube: Kube) -> None:
     ]
 
 
+def test_what_the_oracle_is_told(kube: Kube) -> None:
+    kube.create(manifest("GlobalNetworkPolicy", "all"))
+    kube.create(manifest("GlobalNetworkSet", "far", nets=["192.0.2.0/24"]))
+    labelled = {"name": "worker", "namespace": "default", "labels": {"trusted": "yes"}}
+    kube.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": labelled})
+    found = calico.own(kube, ["default"])
+    assert [each.key for each in (*found.policies, *found.network_sets)] == ["all", "far"]
+    assert found.accounts["default", "worker"].items() >= {"trusted": "yes"}.items()
+
+
+def test_without_policies_of_calico_nothing_is_told(kube: Kube) -> None:
+    assert calico.own(kube, ["default"]) == calico.Own()
+
+
 def test_policies_of_others_are_named(kube: Kube, stranger: Kube) -> None:
     stranger.create(manifest("GlobalNetworkPolicy", "default-deny"))
     kube.create(manifest("GlobalNetworkPolicy", "ours"))

@@ -185,7 +185,7 @@ def test_policies_of_calico_come_and_go_with_the_watch(monkeypatch: pytest.Monke
         await plane.attach(_pod("a"), "ew1", ["10.244.0.2"])
         await kernel.next()
         api.tell(kind, "ADDED", _object(kind, "deny", spec={"types": ["Ingress"]})[1])
-        assert "jump ingress-uid-a" in await kernel.next()
+        assert f"jump {SHUT}" in await kernel.next()
         api.tell(kind, "DELETED", _object(kind, "deny", spec={"types": ["Ingress"]})[1])
         assert "delete chain" in await kernel.next()
 
@@ -221,8 +221,8 @@ def test_unreadable_policy_of_calico_closes_whom_it_could_be_about(monkeypatch: 
         await kernel.next()
         await plane.attach(_pod("a"), "ew1", ["10.244.0.2"])
         script = await kernel.next()
-        assert "add rule inet eastwest egress-uid-a counter drop" in script
-        assert "add rule inet eastwest ingress-uid-a counter drop" in script
+        assert f"add rule inet eastwest {SHUT.replace('ingress', 'egress')} counter drop" in script
+        assert f"add rule inet eastwest {SHUT} counter drop" in script
 
     _play(monkeypatch, scenario, _object(GLOBAL_POLICIES, "odd", spec={"selector": "=="}))
 

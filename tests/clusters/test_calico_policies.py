@@ -93,7 +93,7 @@ def test_what_the_oracle_is_told(kube: Kube) -> None:
     labelled = {"name": "worker", "namespace": "default", "labels": {"trusted": "yes"}}
     kube.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": labelled})
     found = calico.own(kube, ["default"])
-    assert [each.key for each in (*found.policies, *found.network_sets)] == ["all", "far"]
+    assert ([each.key for each in found.policies], [each.key for each in found.network_sets]) == (["all"], ["far"])
     assert found.accounts["default", "worker"].items() >= {"trusted": "yes"}.items()
 
 

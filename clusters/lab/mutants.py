@@ -2,7 +2,7 @@
 
 What belongs here: names and sentences; those of Services and nodes are in `policy.path_mutants`, of Calico's own
 policies in `policy.calico_mutants`, of the mesh in `mesh.mutants`. What does not: how a mutant breaks things
-(`policy.rewrites`, `policy.narrowings`, `policy.lapses`); the sound data plane knows only the seam of `policy.mutation`.
+(`policy.rewrites`, `policy.narrowings`, `policy.lapses`); the sound data plane knows but the seam of `policy.mutation`.
 """
 
 from __future__ import annotations

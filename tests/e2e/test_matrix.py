@@ -67,6 +67,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, 
     try:
         for namespace in ("shop", "other"):
             kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+            kube.wait("v1", "ServiceAccount", namespace, bool, what=f"the account of {namespace}'s pods", timeout=60)
         for obj in (*PODS, POLICY):
             kube.create(obj)
         kube.wait("v1", "Pod", "shop", lambda seen: _ready(seen) == 3, what="pods of shop ready", timeout=60)

@@ -22,7 +22,7 @@ FORMATS: Final = ("table", "json", "yaml")
 LEGEND: Final = (
     ". open   X dropped or rejected   r refused: nobody listens, or a policy rejects   ? could not tell   - itself"
 )
-DISAGREES: Final = "! the NetworkPolicies say otherwise"
+DISAGREES: Final = "! the policies say otherwise"
 MOST_TOLD: Final = 20
 """Disagreements that a table tells; the record has all."""
 _NUMBERS: Final = "123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -255,6 +255,9 @@ def _rules(kube: Kube, namespaces: Iterable[str]) -> tuple[oracle.World, set[str
     own = calico.Own()
     try:
         own = calico.own(kube, labels)
+        if calico.form(kube) and not _sees_global(kube):
+            lines.append("no word of the oracle: these credentials may not read Calico's global policies")
+            unknown |= labels.keys()
     except KubeError as error:
         lines.append(f"no word of the oracle: Calico's own policies: {_short(error)}")
         unknown |= labels.keys()
@@ -269,6 +272,17 @@ def _rules(kube: Kube, namespaces: Iterable[str]) -> tuple[oracle.World, set[str
         network_sets=own.network_sets,
     )
     return world, unknown, lines
+
+
+def _sees_global(kube: Kube) -> bool:
+    """Whether Calico's global policies can be read: one that cannot be seen may close, or open, anything."""
+    try:
+        kube.list(calico.form(kube), "GlobalNetworkPolicy")
+    except KubeError as error:
+        if error.status != _FORBIDDEN:
+            raise
+        return False
+    return True
 
 
 def _short(error: KubeError) -> str:

@@ -74,7 +74,7 @@ a/web (×2)  X  r
   2 a/web (×2):53/udp
 
 {reach.LEGEND}
-! the NetworkPolicies say otherwise
+! the policies say otherwise
   a/client → a/web (×2):8080/tcp: open; ingress of a/web: isolated by a/closed, no rule admits it
 a/shell cannot be asked from: container app: no python3
 4 flows asked from 2 pods in 1.2 s"""

@@ -45,6 +45,7 @@ class Here:
 
     Args:
         without: Pods without a Python; forbidden: what the credentials may not, as `list Pod` or `exec`.
+        calico: It serves Calico's own kinds, of which there are none.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class Here:
         without: Sequence[str] = (),
         forbidden: Sequence[str] = (),
         namespaces: dict[str, dict[str, str]] | None = None,
+        calico: bool = False,
     ) -> None:
+        self.calico = calico
         self.objects = {"Pod": list(pods), "NetworkPolicy": list(policies)}
         self.without, self.forbidden, self.namespaces = set(without), set(forbidden), namespaces or {}
         self.channels: list[PipeChannel] = []
@@ -64,8 +67,13 @@ class Here:
         if what in self.forbidden:
             raise KubeError(f"{what}: 403 Forbidden", status=403)
 
-    def list(self, _api: str, kind: str, namespace: str = "") -> list[Object]:
+    def serves(self, api: str, _kind: str) -> bool:
+        return self.calico and api == "projectcalico.org/v3"
+
+    def list(self, api: str, kind: str, namespace: str = "") -> list[Object]:
         self._check(f"list {kind}")
+        if "calico" in api:
+            return []
         return [each for each in self.objects[kind] if namespace in {"", each["metadata"]["namespace"]}]
 
     def get(self, _api: str, kind: str, name: str) -> Object:

@@ -109,6 +109,17 @@ def test_namespaces_whose_policies_cannot_be_read_have_no_word_of_the_oracle(ser
     assert any("field 'spec.novel' is unknown" in note for note in reach.notes)
 
 
+@pytest.mark.parametrize("forbidden", [[], ["list GlobalNetworkPolicy"]], ids=["seen", "hidden"])
+def test_a_global_policy_that_cannot_be_seen_leaves_the_oracle_without_a_word(
+    served: int, forbidden: list[str]
+) -> None:
+    pods = [pod("shop/web", "127.0.0.2", ports=[(served, "TCP")]), pod("shop/client", "127.0.0.3")]
+    reach = measured(Here(pods, calico=True, forbidden=forbidden))
+    assert [each.decision is None for each in reach.seen] == [bool(forbidden)]
+    told = "no word of the oracle: these credentials may not read Calico's global policies"
+    assert (told in reach.notes) == bool(forbidden)
+
+
 def test_what_is_not_asked_in_time_could_not_be_told(served: int) -> None:
     pods = [pod("shop/web", "127.0.0.2", ports=[(served, "TCP")]), pod("shop/client", "127.0.0.3")]
     [seen] = measured(Here(pods), deny_timeout=0.5, within=0.4).seen

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 from flows.errors import UsageError
 from policies import oracle
+from policies.calico import read as calico
+from policies.calico.model import CalicoPolicy, NetworkSet
 from policies.expectations import EVERYONE, EVERYONE_ELSE, Expectations, Line, StandIn, Who
 from policies.oracle import NamedPort
 
@@ -139,16 +141,25 @@ def _ports(target: StandIn, line: Line) -> list[NamedPort]:
     return [port for port in target.ports if any(port in _called(target, wanted) for wanted in line.ports)]
 
 
-def predicted(expectations: Expectations, pair: Pair, addresses: Mapping[str, tuple[str, ...]]) -> oracle.Decision:
-    """What NetworkPolicy as written says of a pair; other kinds of policies are not known here.
+def predicted(
+    expectations: Expectations, pair: Pair, addresses: Mapping[str, tuple[str, ...]]
+) -> oracle.Decision | None:
+    """What the policies as written say of a pair; None where one of Calico's says what is not read here.
 
     Args:
         addresses: Workload → its addresses in the one family that is asked; one that is missing has none, so no ipBlock
             covers it.
     """
+    written = expectations.manifests.policies
+    try:
+        own = [calico.read(each.obj, each.place) for each in written if each.typed is None]
+    except UsageError:
+        return None
     world = oracle.World(
-        policies=tuple(each.typed for each in expectations.manifests.policies if each.typed is not None),
+        policies=tuple(each.typed for each in written if each.typed is not None),
         namespaces=expectations.namespaces,
+        calico=tuple(each for each in own if isinstance(each, CalicoPolicy)),
+        network_sets=tuple(each for each in own if isinstance(each, NetworkSet)),
     )
     source, target = (
         oracle.Pod(

@@ -122,10 +122,35 @@ def test_what_is_used_and_what_is_not_is_told() -> None:
 def test_the_oracle_says_of_a_pair_what_the_manifests_as_written_mean() -> None:
     found = read(written(WHOLE))
     words = {str(each): pairs.predicted(found, each, {}) for each in pairs.pairs(found)}
-    assert words["shop/frontend → shop/backend:8080/tcp allowed"].allowed
+    allowed = words["shop/frontend → shop/backend:8080/tcp allowed"]
     denied = words["other/intruder → shop/backend:8080/tcp denied"]
-    assert not denied.allowed
+    assert allowed is not None
+    assert denied is not None
+    assert (allowed.allowed, denied.allowed) == (True, False)
     assert "ingress of shop/backend: isolated by shop/backend" in denied.words()
+
+
+@pytest.mark.parametrize(
+    ("rule", "allowed"),
+    [("{action: Allow}", True), ("{action: Deny}", False), ("{action: Allow, http: {methods: [GET]}}", None)],
+    ids=["allow", "deny", "not-read"],
+)
+def test_the_oracle_knows_calicos_policies_too(folder: Path, rule: str, allowed: bool | None) -> None:
+    """The policy of Kubernetes closes the metrics; Calico's own stands before it, by its order."""
+    calico = "\n".join(
+        [
+            "apiVersion: projectcalico.org/v3",
+            "kind: NetworkPolicy",
+            "metadata: {name: first, namespace: shop}",
+            f"spec: {{order: 1, selector: app == 'backend', types: [Ingress], ingress: [{rule}]}}",
+        ]
+    )
+    (folder / "policies" / "calico.yaml").write_text(calico, encoding="utf-8")
+    text = WHOLE.replace("default: ignore", "default: allowed")
+    found = read(written(text))
+    metrics = next(each for each in pairs.pairs(found) if each.port.name == "metrics")
+    decision = pairs.predicted(found, metrics, {})
+    assert (decision.allowed if decision is not None else None) == allowed
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ import yaml
 from clusters.lab.addresses import version
 from clusters.lab.policy import snapshot
 from policies import oracle
+from policies.calico import read as calico
+from policies.calico.model import CalicoPolicy, NetworkSet
 from policies.facts import as_pod
 from policies.model import NetworkPolicy, Transport
 from policies.read import read
@@ -103,15 +105,23 @@ class Flow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A world as its manifests; a pod's name is its seat's."""
+    """A world as its manifests; a pod's name is its seat's.
+
+    Attributes:
+        own: What of Calico's own is in force beside the policies: its policies and network sets.
+        accounts: ServiceAccounts, which only those ask for.
+    """
 
     namespaces: tuple[Object, ...]
     pods: tuple[Object, ...]
     policies: tuple[Object, ...] = ()
+    own: tuple[Object, ...] = ()
+    accounts: tuple[Object, ...] = ()
 
     def text(self) -> str:
         """All of it as YAML, for a person: what every pod has alike is left out."""
         documents = [*map(_brief_namespace, self.namespaces), *map(_brief_pod, self.pods), *self.policies]
+        documents += [*self.accounts, *self.own]
         return yaml.safe_dump_all(documents, sort_keys=False, default_flow_style=None, width=120)
 
 
@@ -176,7 +186,13 @@ def policies(scene: Scene) -> tuple[NetworkPolicy, ...]:
 def for_oracle(scene: Scene) -> Readings:
     """The scene as the oracle knows it."""
     labels = {each["metadata"]["name"]: each["metadata"]["labels"] for each in scene.namespaces}
-    world = oracle.World(policies=policies(scene), namespaces=labels)
+    world = oracle.World(
+        policies=policies(scene),
+        namespaces=labels,
+        accounts=_accounts(scene),
+        calico=tuple(each for each in _own(scene) if isinstance(each, CalicoPolicy)),
+        network_sets=tuple(each for each in _own(scene) if isinstance(each, NetworkSet)),
+    )
     return Readings(world=world, pods={each["metadata"]["name"]: as_pod(each) for each in scene.pods})
 
 
@@ -186,7 +202,20 @@ def for_lab(scene: Scene) -> snapshot.Snapshot:
         pods=tuple(snapshot.pod(each) for each in scene.pods),
         namespaces={each["metadata"]["name"]: each["metadata"]["labels"] for each in scene.namespaces},
         policies=policies(scene),
+        accounts=_accounts(scene),
+        calico=tuple(each for each in _own(scene) if isinstance(each, CalicoPolicy)),
+        network_sets=tuple(each for each in _own(scene) if isinstance(each, NetworkSet)),
     )
+
+
+def _own(scene: Scene) -> list[CalicoPolicy | NetworkSet]:
+    found = [calico.read(each, f"Calico's {each['metadata']['name']}") for each in scene.own]
+    return [replace(each, uid=f"uid-{each.key}-{n}") for n, each in enumerate(found)]
+
+
+def _accounts(scene: Scene) -> dict[tuple[str, str], dict[str, str]]:
+    metas = [each["metadata"] for each in scene.accounts]
+    return {(meta["namespace"], meta["name"]): meta["labels"] for meta in metas}
 
 
 def asked(scene: Scene, ground: Ground) -> list[Flow]:

@@ -28,8 +28,6 @@ class Check:
 _CILIUM: Final = "a kind of its own, which neither the lab nor Calico's `projectcalico.org/v3` in open source has"
 _NEXT: Final = "of two sets of manifests, not of a cluster: `eastwest prove`, which is not there yet"
 
-_YET: Final = "not yet"
-
 CHECKS: Final = (
     Check(id="default-deny-ingress", says="default deny of ingress"),
     Check(id="default-deny-egress", says="default deny of egress, and of both"),

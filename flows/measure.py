@@ -5,7 +5,9 @@ What belongs here: spreading flows over agents and gathering verdicts. What does
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +15,10 @@ from typing import Protocol
 from flows.errors import HarnessError
 from flows.model import Flow, Verdict
 
+MOST_UNDER_WAY = 2_000
+"""Flows that are asked at the same time; two cores carry twice as many a second."""
+POLL = 0.005
+"""Seconds between looks at what has ended."""
 SLACK = 10.0
 """Seconds beyond the flows' own deadlines until a batch that is still incomplete is given up."""
 
@@ -76,17 +82,53 @@ def send(
     Raises:
         HarnessError: A flow's source has no agent.
     """
+    rows = _rows(agents, flows)
+    sent_at = now()
+    return Round(sent_at, tuple((tuple(row), agents[source].ask(row, timeout)) for source, row in rows.items()))
+
+
+def measure(agents: Mapping[str, Asker], flows: Iterable[Flow], timeout: float) -> dict[Flow, Verdict]:
+    """Ask every flow once; costs about one `timeout` however many there are, and what the machine needs for them.
+
+    All at the same time up to `MOST_UNDER_WAY`; of more, whole rows wait until others have ended: on a machine that can
+    do no more everything would be late, and silence would say nothing.
+    """
+    rows = deque(_rows(agents, flows).items())
+    found: dict[Flow, Verdict] = {}
+    under_way: list[tuple[list[Flow], Question]] = []
+    pause = threading.Event()
+    deadline = time.monotonic() + 4 * timeout + SLACK
+    while rows or under_way:
+        while rows and (not under_way or _cells(under_way) + len(rows[0][1]) <= MOST_UNDER_WAY):
+            source, row = rows.popleft()
+            under_way.append((row, agents[source].ask(row, timeout)))
+            deadline = time.monotonic() + 4 * timeout + SLACK
+        if not rows or time.monotonic() >= deadline:
+            for row, question in under_way:
+                found.update(zip(row, question.result(deadline), strict=True))
+            under_way.clear()
+        for each in [each for each in under_way if each[1].done()]:
+            under_way.remove(each)
+            found.update(zip(each[0], each[1].result(deadline), strict=True))
+        if rows and under_way:
+            pause.wait(POLL)
+    return found
+
+
+def _cells(under_way: Iterable[tuple[list[Flow], Question]]) -> int:
+    return sum(len(row) for row, _ in under_way)
+
+
+def _rows(agents: Mapping[str, Asker], flows: Iterable[Flow]) -> dict[str, list[Flow]]:
+    """The flows by their source.
+
+    Raises:
+        HarnessError: A flow's source has no agent.
+    """
     rows: dict[str, list[Flow]] = {}
     for flow in flows:
         rows.setdefault(flow.source, []).append(flow)
     missing = sorted(set(rows) - set(agents))
     if missing:
         raise HarnessError(f"no agent in workload {missing[0]!r}; known workloads: {', '.join(sorted(agents))}")
-    sent_at = now()
-    return Round(sent_at, tuple((tuple(row), agents[source].ask(row, timeout)) for source, row in rows.items()))
-
-
-def measure(agents: Mapping[str, Asker], flows: Iterable[Flow], timeout: float) -> dict[Flow, Verdict]:
-    """Ask every flow once, all at the same time; costs about one `timeout` however many there are."""
-    under_way = send(agents, flows, timeout)
-    return under_way.verdicts(time.monotonic() + 4 * timeout + SLACK)
+    return rows

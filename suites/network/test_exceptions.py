@@ -18,6 +18,20 @@ UNREADY_AFTER = 7.5
 """Seconds after which a pod whose probes fail is surely not ready: three failures of two seconds, and a margin."""
 
 
+@pytest.mark.checks("kubelet-probes")
+def test_kubelet_still_probes(policy: Policies, matrix: MatrixAsker, server: Actor) -> None:
+    """Under a default deny both ways the node still reaches its pods: they stay ready."""
+    policy(network_policy("deny-both", types=["Ingress", "Egress"]))
+    matrix.becomes("""
+                server:8080  peer:8080  scraper:8080
+    caller      X            X          X
+    intruder    X            X          .
+    server      .            X          X
+    peer        X            .          X
+    """)
+    assert server.stays_ready(UNREADY_AFTER), "server: expected to stay ready, but the kubelet's probes do not get in"
+
+
 @pytest.mark.checks("dns")
 def test_dns_exception_present(policy: Policies, matrix: MatrixAsker) -> None:
     """With the DNS exception, a pod under default deny calls its server by name."""
@@ -99,17 +113,3 @@ def test_kubernetes_api_excepted(policy: Policies, matrix: MatrixAsker, world: W
     caller      X                          .            .
     peer        .                          .            .
     """)
-
-
-@pytest.mark.checks("kubelet-probes")
-def test_kubelet_still_probes(policy: Policies, matrix: MatrixAsker, server: Actor) -> None:
-    """Under a default deny both ways the node still reaches its pods: they stay ready."""
-    policy(network_policy("deny-both", types=["Ingress", "Egress"]))
-    matrix.becomes("""
-                server:8080  peer:8080  scraper:8080
-    caller      X            X          X
-    intruder    X            X          .
-    server      .            X          X
-    peer        X            .          X
-    """)
-    assert server.stays_ready(UNREADY_AFTER), "server: expected to stay ready, but the kubelet's probes do not get in"

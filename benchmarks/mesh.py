@@ -15,64 +15,33 @@ the machine before each part is told with it.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import platform
-import secrets
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from clusters import profile as profiles
-from clusters import providers
-from clusters.cluster import Options
-from clusters.kube import Kube, preload
+from benchmarks.common import Json, Measured, descendants, megabytes, processor, spread
 from clusters.mesh.istio import admin
-from fixtures import pods
+from clusters.resources import ready
 from fixtures.table import column
-from fixtures.workloads import CALLER, PEER, SERVER, Spec, in_mesh
+from fixtures.workloads import CALLER, PEER, SERVER, in_mesh
 from fixtures.world import World
 from flows.converge import converge
 from flows.errors import HarnessError
 from flows.matrix import Cell
 from flows.model import answered
 
-Json = dict[str, Any]
 GOALS: Final = {"first-verdict": 4.0, "envoy_pss_mb": 70.0, "change": 0.3}
 """Seconds and megabytes that an otherwise idle machine of two processors should keep."""
 PATIENCE: Final = 60.0
 """Seconds after which a part is given up."""
 _SECURITY: Final = "security.istio.io/v1"
-
-
-class _Meshed:
-    """A lab with these workloads in it, gone afterwards."""
-
-    def __init__(self, specs: Sequence[Spec]) -> None:
-        self._specs = specs
-        self._provider = providers.make(profiles.load("lab"), Options(), secrets.token_hex(3))
-
-    def __enter__(self) -> World:
-        preload(official=False)
-        started = time.monotonic()
-        cluster = self._provider.up()
-        up = time.monotonic() - started
-        with contextlib.ExitStack() as undone:  # what cannot be started is not left running
-            undone.callback(self._provider.down, failed=True)
-            self.world = World(cluster, Kube(cluster), "bench").start(self._specs)
-            undone.pop_all()
-        self.world.seconds["cluster"] = up
-        return self.world
-
-    def __exit__(self, *_: object) -> None:
-        for agent in self.world.agents.values():
-            agent.close()
-        self._provider.down(failed=False)
 
 
 def first_verdict() -> Json:
@@ -90,7 +59,7 @@ def first_verdict() -> Json:
 def _once() -> None:
     """What `first_verdict` runs; prints one line, then takes it all down."""
     started = time.monotonic()
-    with _Meshed([in_mesh(each) for each in (CALLER, SERVER, PEER)]) as world:
+    with Measured("lab", [in_mesh(each) for each in (CALLER, SERVER, PEER)]) as world:
         ready = time.monotonic()
         cell = Cell(flow=world.flow("caller", column("server:8080/http@dns")), expected=answered())
         timeout = world.cluster.profile.deny_timeout
@@ -103,13 +72,13 @@ def _once() -> None:
             "after_imports": round(now - started, 3),
         }
         verdicts = [verdict.kind for verdict in outcome.verdicts.values()]
-        sys.stdout.write(json.dumps({"verdicts": verdicts, **parts, "processor_seconds": _processor()}) + "\n")
+        sys.stdout.write(json.dumps({"verdicts": verdicts, **parts, "processor_seconds": processor()}) + "\n")
         sys.stdout.flush()
 
 
 def pod(rounds: int) -> Json:
     """Seconds from a pod's creation to Ready, with a proxy and without one."""
-    with _Meshed([in_mesh(SERVER)]) as world:
+    with Measured("lab", [in_mesh(SERVER)]) as world:
         assert world.dialect is not None
         space, template = world.namespaces["home"], world.cluster.profile.pods
         took: dict[str, list[float]] = {"meshed": [], "naked": []}
@@ -134,14 +103,14 @@ def pod(rounds: int) -> Json:
                 counts.add(f"{form} {found.count} {found.form}")
         medians = {form: statistics.median(each) for form, each in took.items()}
         return {
-            "seconds": {form: _spread(each) for form, each in took.items()},
+            "seconds": {form: spread(each) for form, each in took.items()},
             "ratio_to_naked": round(medians["meshed"] / medians["naked"], 2),
             "ready": sorted(counts),
         }
 
 
 def _all_ready(seen: list[Json]) -> bool:
-    return bool(seen) and all(pods.ready(each) for each in seen)
+    return bool(seen) and all(ready(each) for each in seen)
 
 
 class _ControlPlane:
@@ -209,8 +178,8 @@ def change(world: World, proxies: int, rounds: int) -> Json:
             last.append(max(at))
             middle.append(statistics.median(at))
         found[name] = {
-            "last_proxy": _spread(last),
-            "median_proxy": _spread(middle),
+            "last_proxy": spread(last),
+            "median_proxy": spread(middle),
             "each": [round(x, 3) for x in last],
         }
     return found
@@ -223,10 +192,10 @@ def memory() -> Json:
     were every shared page shared by all of ours.
     """
     sizes: dict[str, list[dict[str, float]]] = {"envoy": [], "agent": []}
-    for pid in _descendants(os.getpid()):
+    for pid in descendants(os.getpid()):
         kind = _kind(pid)
         if kind:
-            sizes[kind].append(_megabytes(pid))
+            sizes[kind].append(megabytes(pid))
     found: Json = {}
     for kind, each in sizes.items():
         private = [one["Private_Clean"] + one["Private_Dirty"] for one in each]
@@ -234,41 +203,11 @@ def memory() -> Json:
         if each:
             found[kind] = {
                 "count": len(each),
-                "pss_mb": _spread([one["Pss"] for one in each]),
-                "alone_mb": _spread(alone),
-                "private_mb": _spread(private),
+                "pss_mb": spread([one["Pss"] for one in each]),
+                "alone_mb": spread(alone),
+                "private_mb": spread(private),
             }
     return found
-
-
-def _processor() -> dict[str, float]:
-    """Seconds that this process, its descendants and what these have reaped have used, by name; whatever the load."""
-    tick = os.sysconf("SC_CLK_TCK")
-    found: dict[str, float] = {}
-    for pid in (os.getpid(), *_descendants(os.getpid())):
-        try:
-            head, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")
-        except OSError:
-            continue  # it has ended meanwhile
-        name = head.partition("(")[2]
-        used = [int(each) / tick for each in rest.split()[11:15]]
-        found[name] = found.get(name, 0.0) + used[0] + used[1]
-        found["of the reaped"] = found.get("of the reaped", 0.0) + used[2] + used[3]
-    return {"all": round(sum(found.values()), 2), **{name: round(each, 2) for name, each in sorted(found.items())}}
-
-
-def _descendants(root: int) -> list[int]:
-    parents: dict[int, list[int]] = {}
-    for place in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(place.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
-        except OSError:
-            continue  # it has ended meanwhile
-        parents.setdefault(parent, []).append(int(place.parent.name))
-    found = [root]
-    for each in found:
-        found.extend(parents.get(each, []))
-    return found[1:]
 
 
 def _kind(pid: int) -> str:
@@ -281,16 +220,11 @@ def _kind(pid: int) -> str:
     return "agent" if words[0].rpartition(b"/")[2].startswith(b"python") and b"sidecar" in words else ""
 
 
-def _megabytes(pid: int) -> dict[str, float]:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]
-    return {line.partition(":")[0]: int(line.split()[1]) / 1024 for line in lines}
-
-
 def crowd(proxies: int, rounds: int, *, changes: bool) -> Json:
     """A lab with so many meshed workloads: what they weigh, and how long a change takes."""
     load = os.getloadavg()[0]
     specs = [in_mesh(SERVER, name=f"server-{number}", slot=number) for number in range(proxies)]
-    with _Meshed(specs) as world:
+    with Measured("lab", specs) as world:
         found: Json = {
             "load": load,
             "cluster_seconds": round(world.seconds["cluster"], 2),
@@ -301,14 +235,6 @@ def crowd(proxies: int, rounds: int, *, changes: bool) -> Json:
             found |= {"load_before_changes": os.getloadavg()[0], "change": change(world, proxies, rounds)}
             found["memory_after_changes"] = memory()
     return found
-
-
-def _spread(values: Sequence[float]) -> Json:
-    return {
-        "min": round(min(values), 3),
-        "median": round(statistics.median(values), 3),
-        "max": round(max(values), 3),
-    }
 
 
 def main() -> None:

@@ -16,18 +16,12 @@ import argparse
 import json
 import os
 import platform
-import secrets
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
 
-from clusters import profile as profiles
-from clusters import providers
-from clusters.cluster import Cluster, Options
-from clusters.kube import Kube, preload
+from benchmarks.common import Json, Measured, spread
 from fixtures.table import column
 from fixtures.workloads import CALLER, SERVER, Ports, Spec
 from fixtures.world import World
@@ -38,7 +32,6 @@ from flows.model import Flow, Kind, answered, denied
 
 PODS, CLOSED = 9, 3
 PORTS: Ports = {"http": (8080, "TCP"), "metrics": (9090, "TCP"), "datagram": (8080, "UDP"), "more": (9090, "UDP")}
-Json = dict[str, Any]
 
 
 def first_verdict(profile: str) -> Json:
@@ -56,7 +49,7 @@ def first_verdict(profile: str) -> Json:
 def _once(profile_name: str) -> None:
     """What `first_verdict` runs: cluster, two pods, one answered flow; prints one line, then takes it all down."""
     marks = {"imported": time.monotonic()}
-    with _World(profile_name, [CALLER, SERVER]) as world:
+    with Measured(profile_name, [CALLER, SERVER]) as world:
         marks["ready"] = time.monotonic()
         flow = world.flow("caller", column("server:8080"))
         verdict = measure(world.agents, [flow], world.cluster.profile.deny_timeout)[flow]
@@ -64,33 +57,6 @@ def _once(profile_name: str) -> None:
         parts = {"cluster": world.seconds["cluster"], "pods": world.seconds["ready"]}
         sys.stdout.write(json.dumps({"verdict": verdict.kind, "after_imports": round(took, 3), **parts}) + "\n")
         sys.stdout.flush()
-
-
-class _World:
-    """A cluster of the profile with a world of these workloads, gone afterwards."""
-
-    def __init__(self, profile_name: str, specs: Sequence[Spec]) -> None:
-        self._profile, self._specs = profiles.load(profile_name), specs
-        self._provider = providers.make(self._profile, Options(), secrets.token_hex(3))
-
-    def __enter__(self) -> World:
-        preload(official=self._profile.provider != "lab")
-        started = time.monotonic()
-        cluster: Cluster = self._provider.up()
-        seconds = time.monotonic() - started
-        try:
-            world = World(cluster, Kube(cluster), "bench").start(self._specs)
-        except BaseException:
-            self._provider.down(failed=True)
-            raise
-        world.seconds["cluster"] = seconds
-        self.world = world
-        return world
-
-    def __exit__(self, *_: object) -> None:
-        for agent in self.world.agents.values():
-            agent.close()
-        self._provider.down(failed=False)
 
 
 def _specs() -> list[Spec]:
@@ -110,7 +76,7 @@ def _dropped(flow: Flow, closed: frozenset[str]) -> bool:
 
 def matrix(profile_name: str, rounds: int) -> Json:
     """The 324-cell matrix under a policy, asked `rounds` times, and how long the policy took."""
-    with _World(profile_name, _specs()) as world:
+    with Measured(profile_name, _specs()) as world:
         timeout = world.cluster.profile.deny_timeout
         closed = frozenset(f"pod-{number}" for number in range(CLOSED))
         cells = _cells(world, closed)
@@ -140,21 +106,13 @@ def matrix(profile_name: str, rounds: int) -> Json:
             "undecided": [each.count(Kind.PROBE_ERROR) for each in kinds],
             "not_as_expected": wrong,
             "deny_timeout": timeout,
-            "seconds": _spread(took),
+            "seconds": spread(took),
             "over_deny_timeout": round(statistics.median(took) - timeout, 3),
             "ratio_to_deny_timeout": round(statistics.median(took) / timeout, 3),
             "policy": {"held": outcome.held, "enforcement_latency": outcome.latency},
             "cluster_seconds": round(world.seconds["cluster"], 2),
             "pods_ready_seconds": round(world.seconds["ready"], 2),
         }
-
-
-def _spread(values: Sequence[float]) -> Json:
-    return {
-        "min": round(min(values), 3),
-        "median": round(statistics.median(values), 3),
-        "max": round(max(values), 3),
-    }
 
 
 def main() -> None:

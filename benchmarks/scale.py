@@ -22,10 +22,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from benchmarks.mesh import _descendants, _megabytes, _processor
-from benchmarks.run import _World
+from benchmarks.common import Json, Measured, descendants, megabytes, processor
 from fixtures.table import column
 from fixtures.workloads import Ports, Spec
 from fixtures.world import World
@@ -34,7 +33,6 @@ from flows.matrix import Cell
 from flows.measure import measure
 from flows.model import Kind, answered, denied
 
-Json = dict[str, Any]
 PORTS: Final[Ports] = {"http": (8080, "TCP")}
 GOALS: Final = {"seconds_over_deny_timeout_at_200": 15.0, "change": 0.1, "pod_pss_mb": 25.0}
 CLASSES: Final = 4
@@ -72,7 +70,7 @@ def size(pods: int, policies: int) -> Json:
     """One lab with so many pods and policies: what it costs."""
     wanted = specs(pods)
     by_name = {spec.name: spec for spec in wanted}
-    with _World("lab", wanted) as world:
+    with Measured("lab", wanted) as world:
         timeout = world.cluster.profile.deny_timeout
         found: Json = {
             "load": os.getloadavg()[0],
@@ -98,13 +96,13 @@ def size(pods: int, policies: int) -> Json:
         held = converge(world.agents, cells, deny_timeout=timeout, timeout=30, window=timeout).held
         found |= {"policies": policies, "small_table_held": held, "matrix": _matrix(world, by_name, timeout)}
         found["change"] = _change(world, small, timeout)
-        found["processor"] = _processor()
+        found["processor"] = processor()
     return found
 
 
 def _matrix(world: World, by_name: dict[str, Spec], timeout: float) -> Json:
     flows = [world.flow(source, column(f"{name}:8080")) for source in by_name for name in by_name]
-    before = _processor()["all"]
+    before = processor()["all"]
     started = time.monotonic()
     verdicts = measure(world.agents, flows, timeout)
     seconds = time.monotonic() - started
@@ -125,7 +123,7 @@ def _matrix(world: World, by_name: dict[str, Spec], timeout: float) -> Json:
         "opened": opened,
         "asked_again": sum(verdict.evidence.attempts > 1 for verdict in verdicts.values()),
         "worst_lag": round(max(verdict.evidence.lag for verdict in verdicts.values()), 3),
-        "processor_seconds": round(_processor()["all"] - before, 1),
+        "processor_seconds": round(processor()["all"] - before, 1),
     }
 
 
@@ -157,14 +155,14 @@ def _change(world: World, small: Sequence[Spec], timeout: float) -> Json:
 def memory(pods: int) -> Json:
     """Megabytes that the pods' processes have, all of them together and a pod; `agents` are the interpreters alone."""
     inside: dict[str, list[float]] = {}
-    for pid in _descendants(os.getpid()):
+    for pid in descendants(os.getpid()):
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes()
             if b"/eastwest/" in words or b"bwrap" in words.partition(b"\0")[0]:
                 kind = (
                     "bwrap" if b"bwrap" in words.partition(b"\0")[0] else "agent" if b"agent.py" in words else "relay"
                 )
-                inside.setdefault(kind, []).append(_megabytes(pid)["Pss"])
+                inside.setdefault(kind, []).append(megabytes(pid)["Pss"])
         except OSError:
             continue  # it has ended meanwhile
     total = sum(sum(each) for each in inside.values())

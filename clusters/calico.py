@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from clusters.kube import Kube, KubeError
 from policies.calico.model import CalicoPolicy, NetworkSet
@@ -17,7 +17,7 @@ from policies.calico.read import API_VERSION, POLICIES, SETS, STORED, TIER, is_c
 
 __all__ = ["API_VERSION", "STORED", "Own", "form", "in_force", "is_calico", "is_global", "kinds", "own", "written"]
 Object = dict[str, Any]
-_UNSEEN: Final = (403, 404)
+_FORBIDDEN, _NOT_FOUND = 403, 404
 
 
 def form(kube: Kube) -> str:
@@ -71,9 +71,14 @@ def in_force(kube: Kube, namespaces: Iterable[str], *, sets: bool = False) -> li
     Raises:
         KubeError: The cluster did not answer, or refused what is in the namespaces.
     """
-    version = form(kube)
+    return _listed(kube, namespaces, sets=sets)[0]
+
+
+def _listed(kube: Kube, namespaces: Iterable[str], *, sets: bool) -> tuple[list[Object], bool]:
+    """What `in_force` tells, and whether global policies are there to be seen by others only."""
+    version, hidden = form(kube), False
     if not version:
-        return []
+        return [], False
     wanted = (*POLICIES, *(SETS if sets else ()))
     found = [
         each
@@ -87,9 +92,10 @@ def in_force(kube: Kube, namespaces: Iterable[str], *, sets: bool = False) -> li
             try:
                 found += kube.list(version, kind)
             except KubeError as error:
-                if error.status not in _UNSEEN:
+                if error.status not in {_FORBIDDEN, _NOT_FOUND}:
                     raise
-    return found
+                hidden = hidden or (error.status == _FORBIDDEN and kind in POLICIES)
+    return found, hidden
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +104,13 @@ class Own:
 
     Attributes:
         accounts: (namespace, name) of the ServiceAccounts there → labels; empty where no policy could ask for them.
+        hidden: These credentials may not see global policies: one of them may close, or open, anything.
     """
 
     policies: tuple[CalicoPolicy, ...] = ()
     network_sets: tuple[NetworkSet, ...] = ()
     accounts: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+    hidden: bool = False
 
 
 def own(kube: Kube, namespaces: Iterable[str]) -> Own:
@@ -113,14 +121,14 @@ def own(kube: Kube, namespaces: Iterable[str]) -> Own:
         UsageError: One of them has what is not read here; names it.
     """
     places = list(namespaces)
-    found = [
-        read(each, f"Calico's {each['kind']} {each['metadata']['name']}") for each in in_force(kube, places, sets=True)
-    ]
+    objects, hidden = _listed(kube, places, sets=True)
+    found = [read(each, f"Calico's {each['kind']} {each['metadata']['name']}") for each in objects]
     if not found:
-        return Own()
+        return Own(hidden=hidden)
     accounts = [each["metadata"] for place in places for each in kube.list("v1", "ServiceAccount", place)]
     return Own(
         policies=tuple(each for each in found if isinstance(each, CalicoPolicy)),
         network_sets=tuple(each for each in found if isinstance(each, NetworkSet)),
         accounts={(each["namespace"], each["name"]): each.get("labels") or {} for each in accounts},
+        hidden=hidden,
     )

@@ -87,3 +87,11 @@ def _line(obj: dict[str, Any]) -> str:
             facts.append(f"{status.get(have, 0)} of {status[wanted]} ready")
     name = "/".join(part for part in (meta.get("namespace", ""), meta.get("name", "")) if part)
     return f"{obj.get('kind', 'object')} {name}: {'; '.join(facts) or 'no status'}"
+
+
+def ready(pod: dict[str, Any]) -> bool:
+    """Whether the pod is Ready, has an address and is to stay."""
+    status = pod.get("status") or {}
+    conditions = status.get("conditions") or []
+    says_so = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return says_so and "deletionTimestamp" not in pod["metadata"] and bool(status.get("podIP"))

@@ -58,6 +58,11 @@ class Round:
     sent_at: float
     parts: tuple[tuple[tuple[Flow, ...], Question], ...]
 
+    @property
+    def size(self) -> int:
+        """How many flows it asks."""
+        return sum(len(flows) for flows, _ in self.parts)
+
     def done(self) -> bool:
         """Whether every part is answered."""
         return all(question.done() for _, question in self.parts)
@@ -72,6 +77,14 @@ class Round:
         for flows, question in self.parts:
             found.update(zip(flows, question.result(deadline), strict=True))
         return found
+
+
+def by_source(flows: Iterable[Flow]) -> dict[str, list[Flow]]:
+    """The rows of a matrix: each source's flows, in their order."""
+    rows: dict[str, list[Flow]] = {}
+    for flow in flows:
+        rows.setdefault(flow.source, []).append(flow)
+    return rows
 
 
 def send(
@@ -93,30 +106,23 @@ def measure(agents: Mapping[str, Asker], flows: Iterable[Flow], timeout: float) 
     All at the same time up to `MOST_UNDER_WAY`; of more, whole rows wait until others have ended: on a machine that can
     do no more everything would be late, and silence would say nothing.
     """
-    rows = deque(_rows(agents, flows).items())
+    rows = deque(_rows(agents, flows).values())
     found: dict[Flow, Verdict] = {}
-    under_way: list[tuple[list[Flow], Question]] = []
+    under_way: list[Round] = []
     pause = threading.Event()
-    deadline = time.monotonic() + 4 * timeout + SLACK
+    deadline = 0.0
     while rows or under_way:
-        while rows and (not under_way or _cells(under_way) + len(rows[0][1]) <= MOST_UNDER_WAY):
-            source, row = rows.popleft()
-            under_way.append((row, agents[source].ask(row, timeout)))
+        while rows and (not under_way or sum(each.size for each in under_way) + len(rows[0]) <= MOST_UNDER_WAY):
+            under_way.append(send(agents, rows.popleft(), timeout))
             deadline = time.monotonic() + 4 * timeout + SLACK
-        if not rows or time.monotonic() >= deadline:
-            for row, question in under_way:
-                found.update(zip(row, question.result(deadline), strict=True))
-            under_way.clear()
-        for each in [each for each in under_way if each[1].done()]:
+        more = bool(rows) and time.monotonic() < deadline  # else whatever is left is waited for, one after the other
+        ended = [each for each in under_way if not more or each.done()]
+        for each in ended:
+            found |= each.verdicts(deadline)
             under_way.remove(each)
-            found.update(zip(each[0], each[1].result(deadline), strict=True))
-        if rows and under_way:
+        if under_way:
             pause.wait(POLL)
     return found
-
-
-def _cells(under_way: Iterable[tuple[list[Flow], Question]]) -> int:
-    return sum(len(row) for row, _ in under_way)
 
 
 def _rows(agents: Mapping[str, Asker], flows: Iterable[Flow]) -> dict[str, list[Flow]]:
@@ -125,9 +131,7 @@ def _rows(agents: Mapping[str, Asker], flows: Iterable[Flow]) -> dict[str, list[
     Raises:
         HarnessError: A flow's source has no agent.
     """
-    rows: dict[str, list[Flow]] = {}
-    for flow in flows:
-        rows.setdefault(flow.source, []).append(flow)
+    rows = by_source(flows)
     missing = sorted(set(rows) - set(agents))
     if missing:
         raise HarnessError(f"no agent in workload {missing[0]!r}; known workloads: {', '.join(sorted(agents))}")

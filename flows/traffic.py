@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from flows.errors import FIRST_LINE, HarnessError, InconclusiveError, VerdictError
-from flows.measure import SLACK
+from flows.measure import SLACK, by_source
 from flows.model import Expected, Flow, Kind, Verdict, answered
 from flows.questions import Connections, Round
 
@@ -236,10 +236,7 @@ class Traffic:
         Raises:
             HarnessError: An agent is lost, or its first round did not end in time.
         """
-        rows: dict[str, list[Flow]] = {}
-        for flow in self._flows:
-            rows.setdefault(flow.source, []).append(flow)
-        for source, row in rows.items():
+        for source, row in by_source(self._flows).items():
             self._repeats[source] = self._agents[source].repeat(row, self._timeout, self._interval, self._connections)
         self.more(1)
         return self

@@ -19,17 +19,24 @@ Locate = Callable[[str], str]
 _LAST = re.compile(r"(\.[^.\[\]]*|\[\d+\])$")
 
 
-def file_text(path: Path) -> str:
+def file_text(path: Path, *, name: str = "", most: int = 0) -> str:
     """What a file of manifests says.
 
+    Args:
+        name: What messages call the file; its path by default.
+        most: Bytes beyond which nobody wrote it by hand; 0 takes any.
+
     Raises:
-        UsageError: It cannot be read, or is not UTF-8.
+        UsageError: It cannot be read, is not UTF-8, or is larger.
     """
+    name = name or str(path)
     try:
+        if most and path.stat().st_size > most:
+            raise UsageError(f"{name}: larger than {most >> 20} MB; name manifests only")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"{path}: cannot be read: {reason}; name a readable YAML file") from None
+        raise UsageError(f"{name}: cannot be read: {reason}; name a readable YAML file") from None
 
 
 def documents(text: str, source: str) -> Iterator[tuple[Any, Locate]]:

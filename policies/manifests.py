@@ -15,7 +15,7 @@ from typing import Any, Final
 from flows.errors import UsageError
 from policies import read
 from policies.calico import read as calico
-from policies.lines import Locate, documents
+from policies.lines import Locate, documents, file_text
 from policies.model import NetworkPolicy
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
@@ -103,13 +103,7 @@ def text_of(path: Path) -> str:
     Raises:
         UsageError: It cannot be read, is not text, or larger than any manifest.
     """
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise UsageError(f"{shown(path)}: larger than {MOST_BYTES >> 20} MB; name manifests only")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"{shown(path)}: cannot be read: {reason}; name a readable YAML file") from None
+    return file_text(path, name=shown(path), most=MOST_BYTES)
 
 
 def _files(path: Path) -> Iterator[Path]:

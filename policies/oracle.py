@@ -309,10 +309,10 @@ def _is(world: World, policy: NetworkPolicy, wanted: Peer, side: Side, address: 
 def _within(block: IpBlock, text: str) -> bool:
     if not text:
         return False
-    address = _parsed(text)
+    address = parsed(text)
 
     def inside(cidr: str) -> bool:
-        return address in _range(cidr)
+        return address in network(cidr)
 
     return inside(block.cidr) and not any(inside(hole) for hole in items(block.excepts))
 
@@ -339,8 +339,8 @@ def _exempt(direction: PolicyType, pod: Pod, peer: Side, address: str) -> str:
         return "a pod's traffic to itself does not leave it"
     if pod.host_network:
         return "policies do not select pods in the node's network"
-    node = {_parsed(each) for each in pod.node_addresses}
-    if direction is PolicyType.INGRESS and address and _parsed(address) in node:
+    node = {parsed(each) for each in pod.node_addresses}
+    if direction is PolicyType.INGRESS and address and parsed(address) in node:
         return "what comes from a pod's own node is always allowed"
     return ""
 
@@ -348,18 +348,19 @@ def _exempt(direction: PolicyType, pod: Pod, peer: Side, address: str) -> str:
 def _address(side: Side, family: int) -> str:
     if isinstance(side, str):
         return side
-    fitting = (each for each in side.addresses if family in {0, _parsed(each).version})
+    fitting = (each for each in side.addresses if family in {0, parsed(each).version})
     return next(fitting, "")
 
 
 @functools.lru_cache(maxsize=4096)
-def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """The address; asked again and again of the same few, and half of a decision's time without a memory."""
     return ipaddress.ip_address(address)
 
 
 @functools.lru_cache(maxsize=4096)
-def _range(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def network(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """The range, whichever of its addresses it is written by."""
     return ipaddress.ip_network(cidr, strict=False)
 
 

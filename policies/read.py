@@ -188,11 +188,11 @@ class _Reader(Walk):
 
     def _block(self, value: object, path: str) -> IpBlock:
         fields = self._fields(value, path, ["cidr", "except"])
-        cidr = self._cidr(fields.get("cidr"), f"{path}.cidr")
+        cidr = self._range(fields.get("cidr"), f"{path}.cidr")
         whole = ipaddress.ip_network(cidr, strict=False)
 
         def inside(each: object, where: str) -> str:
-            text = self._cidr(each, where)
+            text = self._range(each, where)
             hole = ipaddress.ip_network(text, strict=False)
             nested = (
                 hole.version == whole.version and hole.prefixlen > whole.prefixlen and hole.network_address in whole
@@ -202,15 +202,3 @@ class _Reader(Walk):
             return text
 
         return IpBlock(cidr=cidr, excepts=self._written(fields, "except", path, lambda v, p: self._list(v, p, inside)))
-
-    def _cidr(self, value: object, path: str) -> str:
-        text = self._text(value, path)
-        try:
-            ipaddress.ip_network(text, strict=False)
-        except ValueError:
-            valid = False
-        else:
-            valid = "/" in text
-        if not valid:
-            self._fail(path, f"is {shown(value)}", "write a range such as 10.0.0.0/8 or 192.0.2.1/32")
-        return text

@@ -7,6 +7,7 @@ What belongs here: shapes and metadata that all kinds have. What does not: any k
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -91,6 +92,24 @@ class Walk:
         if not isinstance(value, str):
             self._fail(path, f"is {shown(value)}", "it must be a string; quote it")
         return value
+
+    def _range(self, value: object, path: str, *, host_bits: bool = True) -> str:
+        """An address range as it is written.
+
+        Args:
+            host_bits: Whether it may be written by any address in it, or by its first one only.
+        """
+        text = self._text(value, path)
+        try:
+            ipaddress.ip_network(text, strict=not host_bits)
+        except ValueError:
+            valid = False
+        else:
+            valid = "/" in text
+        if not valid:
+            remedy = "write a range such as 10.0.0.0/8 or 192.0.2.1/32"
+            self._fail(path, f"is {shown(value)}", remedy if host_bits else f"{remedy}, no host in it")
+        return text
 
     def _one_of(self, value: object, path: str, kind: type[E]) -> E:
         choices = [str(each) for each in kind]

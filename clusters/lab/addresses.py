@@ -6,9 +6,8 @@ Addresses are strings of either family; every structure that holds them holds a 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-IpFamily = Literal["ipv4", "ipv6", "dual"]
 API_PORT: Final = 6443
 KUBELET_PORT: Final = 10250
 CLUSTER_DOMAIN: Final = "cluster.local"
@@ -61,12 +60,13 @@ _PARTS: Final = {
         "pods": "fd00:10:244::/48",
     },
 }
-_FAMILIES: Final[dict[str, tuple[int, ...]]] = {"ipv4": (4,), "ipv6": (6,), "dual": (4, 6)}
+FAMILIES: Final[dict[str, tuple[int, ...]]] = {"ipv4": (4,), "ipv6": (6,), "dual": (4, 6)}
+"""What `--ip-family` may be, each with its families, primary first."""
 
 
 def plan(ip_family: str) -> AddressPlan:
     """The plan of a lab with this `--ip-family`; a dual-stack lab's primary family is IPv4."""
-    families = _FAMILIES[ip_family]
+    families = FAMILIES[ip_family]
     parts = {part: tuple(_PARTS[each][part] for each in families) for part in _PARTS[4]}
     return AddressPlan(families=families, **parts)
 

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from clusters.lab.addresses import FAMILIES
 from clusters.lab.options import LabOptions
 from flows.errors import UsageError
 
 MOST_NODES: Final = 32
 """More than a laptop's share; the address plan holds 200."""
-IP_FAMILIES: Final = ("ipv4", "ipv6", "dual")
 MESHES: Final = ("none", "istio", "linkerd")
 _REVISION: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$")
 """It becomes a part of the names of a Service and of a pod."""
@@ -40,7 +40,7 @@ def lab_options(
     Raises:
         UsageError: One of them cannot be had; the message names the option and the remedy.
     """
-    _choice("--ip-family", ip_family, IP_FAMILIES)
+    _choice("--ip-family", ip_family, tuple(FAMILIES))
     _choice("--mesh", mesh, MESHES)
     if mesh == "linkerd":
         raise UsageError(f"--mesh {mesh}: the lab does istio only so far; use --mesh istio, or leave the option out")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from clusters.marks import MANAGED_BY, MANAGER, WORKLOAD
+from clusters.resources import ready
 from flows.errors import UsageError
 from policies import oracle
 from policies.facts import as_pod
@@ -106,7 +107,7 @@ def take(pods: Iterable[Object]) -> tuple[list[Resident], list[str]]:
         name, status = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}", pod.get("status") or {}
         if status.get("phase") in {"Succeeded", "Failed"}:
             continue
-        if not _ready(pod):
+        if not ready(pod):
             lines.append(f"{name}: not ready, so neither asked nor asking")
             continue
         residents.append(_resident(pod))
@@ -135,12 +136,6 @@ def _alike(each: Resident) -> object:
     families = (bool(each.address(4)), bool(each.address(6)))
     labels = tuple(sorted(seen.labels.items()))
     return seen.namespace, labels, each.ports, named, families, seen.host_network, each.ours
-
-
-def _ready(pod: Object) -> bool:
-    status = pod.get("status") or {}
-    says_so = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or [])
-    return says_so and "deletionTimestamp" not in pod["metadata"] and bool(status.get("podIP"))
 
 
 def _resident(pod: Object) -> Resident:

@@ -17,7 +17,7 @@ from clusters.reach import census, visits, words
 from clusters.reach.census import Class, Port, Resident
 from clusters.reach.words import Word
 from flows.errors import HarnessError, PreparationError, UsageError
-from flows.measure import SLACK, send
+from flows.measure import SLACK, by_source, send
 from flows.model import Evidence, Flow, Kind, Protocol, Verdict
 from policies import oracle, read
 from policies.model import Transport
@@ -182,9 +182,7 @@ def _flow(source: Resident, target: Resident, port: Port, host: str) -> Flow:
 
 def _ask(visitors: visits.Visits, flows: Sequence[Flow], wanted: Wanted, deadline: float) -> dict[Flow, Verdict]:
     """Every flow once, so many at a time from each pod; what is not asked when time is up could not be told."""
-    rows: dict[str, list[Flow]] = {}
-    for flow in flows:
-        rows.setdefault(flow.source, []).append(flow)
+    rows = by_source(flows)
     found: dict[Flow, Verdict] = {}
     longest = max((len(row) for row in rows.values()), default=0)
     for start in range(0, longest, MOST_AT_ONCE):
@@ -255,7 +253,7 @@ def _rules(kube: Kube, namespaces: Iterable[str]) -> tuple[oracle.World, set[str
     own = calico.Own()
     try:
         own = calico.own(kube, labels)
-        if calico.form(kube) and not _sees_global(kube):
+        if own.hidden:
             lines.append("no word of the oracle: these credentials may not read Calico's global policies")
             unknown |= labels.keys()
     except KubeError as error:
@@ -272,17 +270,6 @@ def _rules(kube: Kube, namespaces: Iterable[str]) -> tuple[oracle.World, set[str
         network_sets=own.network_sets,
     )
     return world, unknown, lines
-
-
-def _sees_global(kube: Kube) -> bool:
-    """Whether Calico's global policies can be read: one that cannot be seen may close, or open, anything."""
-    try:
-        kube.list(calico.form(kube), "GlobalNetworkPolicy")
-    except KubeError as error:
-        if error.status != _FORBIDDEN:
-            raise
-        return False
-    return True
 
 
 def _short(error: KubeError) -> str:

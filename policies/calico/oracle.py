@@ -10,7 +10,6 @@ some policy is about takes nothing else.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from policies import oracle
 from policies.calico.model import Action, CalicoPolicy, Entity, NetworkSet, PortRange, Protocol, Rule
 from policies.calico.selectors import All, Among, And, Compare, Comparison, Expression, Global, Has, Not, Or
 from policies.model import Absent, NetworkPolicy, PolicyType, Written
-from policies.oracle import Admission, Labels, Pod, Ruling, Side, Target, World, given, items
+from policies.oracle import Admission, Labels, Pod, Ruling, Side, Target, World, given, items, network, parsed
 
 KUBERNETES_ORDER: Final = 1000.0
 _NUMBERS: Final[Mapping[Protocol, str]] = {6: "TCP", 17: "UDP", 132: "SCTP", 1: "ICMP", 58: "ICMPv6", 136: "UDPLite"}
@@ -184,7 +183,7 @@ def matches(world: World, policy: CalicoPolicy, rule: Rule, flow: Flow) -> bool:
         if isinstance(protocol, str | int) and (_NUMBERS.get(protocol, str(protocol)) == spoken) is not wanted:
             return False
     version = given(rule.version)
-    if version is not None and any(ipaddress.ip_address(each).version != version for each in flow.addresses if each):
+    if version is not None and any(parsed(each).version != version for each in flow.addresses if each):
         return False
     ends = ((rule.source, flow.source, flow.addresses[0]), (rule.destination, flow.destination, flow.addresses[1]))
     return all(_is(world, policy, end, side, address) for end, side, address in ends) and (
@@ -204,11 +203,11 @@ def _is(world: World, policy: CalicoPolicy, end: Entity, side: Side, address: st
 
 def _same_family(ranges: tuple[str, ...], address: str) -> bool:
     """A rule with ranges of one family is about that family alone, whether it wants them or not."""
-    return ipaddress.ip_network(ranges[0]).version == ipaddress.ip_address(address).version
+    return network(ranges[0]).version == parsed(address).version
 
 
 def _within(ranges: tuple[str, ...], address: str) -> bool:
-    return any(ipaddress.ip_address(address) in ipaddress.ip_network(each, strict=False) for each in ranges)
+    return any(parsed(address) in network(each) for each in ranges)
 
 
 def _chosen(world: World, policy: CalicoPolicy, end: Entity, side: Side, address: str) -> bool:

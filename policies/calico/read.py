@@ -238,8 +238,8 @@ class _Reader(Walk):
         if fields.get("services") is not None:
             self._undone("services", f"{path}.services")
         return Entity(
-            nets=self._written(fields, "nets", path, lambda v, p: self._list(v, p, self._range)),
-            not_nets=self._written(fields, "notNets", path, lambda v, p: self._list(v, p, self._range)),
+            nets=self._written(fields, "nets", path, lambda v, p: self._list(v, p, self._first)),
+            not_nets=self._written(fields, "notNets", path, lambda v, p: self._list(v, p, self._first)),
             ports=self._written(fields, "ports", path, lambda v, p: self._list(v, p, self._port)),
             not_ports=self._written(fields, "notPorts", path, lambda v, p: self._list(v, p, self._port)),
             selector=self._written(fields, "selector", path, self._given),
@@ -267,17 +267,8 @@ class _Reader(Walk):
             self._fail(path, f"is {shown(value)}", "write an address or a range such as 10.0.0.0/8")
         return text
 
-    def _range(self, value: object, path: str) -> str:
-        text = self._text(value, path)
-        try:
-            ipaddress.ip_network(text)
-        except ValueError:
-            valid = False
-        else:
-            valid = "/" in text
-        if not valid:
-            self._fail(path, f"is {shown(value)}", "write a range such as 10.0.0.0/8 or 192.0.2.1/32, no host in it")
-        return text
+    def _first(self, value: object, path: str) -> str:
+        return self._range(value, path, host_bits=False)
 
     def _port(self, value: object, path: str) -> Port:
         remedy = "write a number from 1 to 65535, a range such as '8000:8080', or a port's name"

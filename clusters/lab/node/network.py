@@ -174,11 +174,6 @@ def _bits(address: str) -> int:
     return ipaddress.ip_address(address).max_prefixlen
 
 
-def _gateway(address: str) -> str:
-    """The next hop of the address's own family."""
-    return addresses.GATEWAY[addresses.version(address)]
-
-
 def _inside(name: str, mac: str, pod_addresses: Sequence[str], node_namespace: str) -> list[str]:
     lines = [
         "link set lo up",
@@ -189,7 +184,8 @@ def _inside(name: str, mac: str, pod_addresses: Sequence[str], node_namespace: s
         "link set eth0 up",
     ]
     for address in pod_addresses:
-        gateway, six = _gateway(address), addresses.version(address) == 6
+        version = addresses.version(address)
+        gateway, six = addresses.GATEWAY[version], version == 6
         lines += [
             # Nobody else can have it, so nothing waits until that is found out.
             f"addr add {address}/{_bits(address)} dev eth0{' nodad' if six else ''}",

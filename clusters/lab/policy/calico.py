@@ -13,7 +13,7 @@ import ipaddress
 import itertools
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from clusters.lab.policy.ruleset import ALLOW, DROP, IP
@@ -94,9 +94,10 @@ def _compared(held: str | None, how: Comparison, value: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """What Calico's selectors see of one snapshot."""
+    """What Calico's selectors see of one snapshot; of each pod it is made up once, however many policies ask."""
 
     snapshot: Snapshot
+    pods: dict[tuple[str, str, str], dict[str, str]] = field(default_factory=dict)
 
     def space(self, namespace: str) -> dict[str, str]:
         """A namespace's labels."""
@@ -108,14 +109,17 @@ class Labelled:
 
     def pod(self, pod: Pod) -> dict[str, str]:
         """A pod's labels, with those that it has of its namespace and its ServiceAccount."""
-        return {
-            **{f"pcns.{key}": value for key, value in self.space(pod.namespace).items()},
-            **{f"pcsa.{key}": value for key, value in self.account(pod).items()},
-            **pod.labels,
-            _NAMESPACE: pod.namespace,
-            _ACCOUNT: pod.account,
-            _ORCHESTRATOR: "k8s",
-        }
+        place = (pod.namespace, pod.name, pod.uid)
+        if place not in self.pods:
+            self.pods[place] = {
+                **{f"pcns.{key}": value for key, value in self.space(pod.namespace).items()},
+                **{f"pcsa.{key}": value for key, value in self.account(pod).items()},
+                **pod.labels,
+                _NAMESPACE: pod.namespace,
+                _ACCOUNT: pod.account,
+                _ORCHESTRATOR: "k8s",
+            }
+        return self.pods[place]
 
     def network_set(self, each: NetworkSet) -> dict[str, str]:
         """A network set's labels, with those that it has of its namespace."""
@@ -145,12 +149,14 @@ def _fulfils(tree: Written[Expression], labels: Mapping[str, str]) -> bool:
     return found is None or holds(found, labels)
 
 
-def lines(sets: Sets, policy: CalicoPolicy, direction: PolicyType, versions: Iterable[int]) -> Iterable[str]:
+def lines(
+    sets: Sets, seen: Labelled, policy: CalicoPolicy, direction: PolicyType, versions: Iterable[int]
+) -> Iterable[str]:
     """The rules of a direction, in order, for these families.
 
     Each rule stands there for every family before the next one comes: a chain is for all of them.
     """
-    families = [_Family(sets, policy, version) for version in versions]
+    families = [_Family(sets, seen, policy, version) for version in versions]
     rules = policy.ingress if direction is PolicyType.INGRESS else policy.egress
     for place, rule in enumerate(_items(rules)):
         label = f"{policy.key} {direction.lower()}[{place}]"[:120]
@@ -163,6 +169,7 @@ class _Family:
     """One family's view of a policy: where its rules become text."""
 
     sets: Sets
+    seen: Labelled
     policy: CalicoPolicy
     version: int
 
@@ -221,7 +228,7 @@ class _Family:
         space, unwanted = _tree(end.namespaces), _tree(end.not_selector)
         accounts = _accounts(end)
         own = "" if space is not None or self.policy.is_global else self.policy.namespace
-        seen = Labelled(self.sets.snapshot)
+        seen = self.seen
 
         def in_place(namespace: str) -> bool:
             if space is None:
@@ -256,7 +263,7 @@ class _Family:
 
     def _fulfilling(self, tree: Expression) -> str:
         """The set of everybody, in any namespace or none, that fulfils a selector."""
-        seen = Labelled(self.sets.snapshot)
+        seen = self.seen
         sets = [each for each in self.sets.snapshot.network_sets if holds(tree, seen.network_set(each))]
         identity = ("calico", tree)
         if not sets:

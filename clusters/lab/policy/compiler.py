@@ -16,6 +16,7 @@ import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from clusters.lab.addresses import version as family
 from clusters.lab.policy import calico
 from clusters.lab.policy.ruleset import (
     ADDRESS,
@@ -27,7 +28,6 @@ from clusters.lab.policy.ruleset import (
     NamedSet,
     Ruleset,
     digest,
-    family,
     of_family,
 )
 from clusters.lab.policy.sets import Sets, collapsed, joined
@@ -100,7 +100,7 @@ def is_peer(peer: Peer, namespace: str, pod: Pod, snapshot: Snapshot) -> bool:
 
 def compile_policies(snapshot: Snapshot) -> Ruleset:
     """The policies' part of the table."""
-    return _Compiler(snapshot, Sets(snapshot)).compile()
+    return _Compiler(snapshot, Sets(snapshot), calico.Labelled(snapshot)).compile()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,16 +117,16 @@ class _Compiler:
 
     snapshot: Snapshot
     sets: Sets
+    seen: calico.Labelled
     chains: dict[str, Chain] = field(default_factory=dict)
     named: dict[tuple[object, ...], str] = field(default_factory=dict)
 
     def compile(self) -> Ruleset:
         jumps: dict[PolicyType, dict[str, str]] = {each: {} for each in PolicyType}
-        seen = calico.Labelled(self.snapshot)
         for attachment in self.snapshot.attachments:
             pod = attachment.pod
             theirs = [each for each in self.snapshot.policies if selects(each, pod)]
-            own = [each for each in self.snapshot.calico if seen.applies(each, pod)]
+            own = [each for each in self.snapshot.calico if self.seen.applies(each, pod)]
             for direction in PolicyType:
                 name = self._chain(
                     direction,
@@ -178,7 +178,7 @@ class _Compiler:
     def _calico(self, policy: CalicoPolicy, direction: PolicyType) -> _Deciding:
         return _Deciding(
             order=calico.order(policy),
-            lines=lambda versions: calico.lines(self.sets, policy, direction, versions),
+            lines=lambda versions: calico.lines(self.sets, self.seen, policy, direction, versions),
         )
 
 

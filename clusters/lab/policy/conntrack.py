@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from clusters.lab.policy.ruleset import family
+from clusters.lab.addresses import version as family
 from clusters.lab.policy.snapshot import Service
 
 NETLINK_NETFILTER: Final = 12

@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import Final
 
 from clusters.lab.addresses import EVERY
+from clusters.lab.addresses import version as family
 from clusters.lab.policy.mutation import Around
 from clusters.lab.policy.rewrites import both, first_rule, with_pods
-from clusters.lab.policy.ruleset import IP, family
+from clusters.lab.policy.ruleset import IP
 from clusters.lab.policy.snapshot import Pod, Snapshot
 from policies.model import ABSENT, IpBlock, NetworkPolicy, Peer, PolicyType, Port, Rule, Transport
 
@@ -32,7 +33,7 @@ def node_ports_open() -> Around:
 
 def nodes_admitted() -> Around:
     """Whatever bears a node's address passes every ingress policy."""
-    four, six = (f"{IP[family(each.partition('/')[0])]} saddr {each} return" for each in EVERY.fabric)
+    four, six = (f"{IP[family(each)]} saddr {each} return" for each in EVERY.fabric)
     return both(first_rule(four, "ingress-"), first_rule(six, "ingress-"))
 
 

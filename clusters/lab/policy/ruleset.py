@@ -7,9 +7,10 @@ What belongs here: the value, and text that is the same for every user of it. Wh
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+
+from clusters.lab.addresses import version as family
 
 TABLE = "inet eastwest"
 FAMILIES = (4, 6)
@@ -72,11 +73,6 @@ def merged(parts: Iterable[Ruleset]) -> Ruleset:
 def digest(*parts: object) -> str:
     """A short name for what the parts describe; the same parts always give the same."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def family(address: str) -> int:
-    """4 or 6."""
-    return ipaddress.ip_address(address).version
 
 
 def of_family(addresses: Iterable[str], version: int) -> list[str]:

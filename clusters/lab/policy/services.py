@@ -14,10 +14,9 @@ has none. What a pod sends out of the pods' range bears its node's address, as w
 
 from __future__ import annotations
 
-import ipaddress
-
 from clusters.lab.addresses import EVERY
-from clusters.lab.policy.ruleset import ADDRESS, FAMILIES, IP, Chain, NamedSet, Ruleset, digest, family, of_family
+from clusters.lab.addresses import version as family
+from clusters.lab.policy.ruleset import ADDRESS, FAMILIES, IP, Chain, NamedSet, Ruleset, digest, of_family
 from clusters.lab.policy.snapshot import Service, ServicePort, Snapshot
 
 REJECT = "reject with icmpx port-unreachable"
@@ -80,9 +79,7 @@ def _node_port(version: int, service: Service, port: ServicePort) -> tuple[str, 
     if not service.keeps_source:
         return name, (_MARK, _translate(version, port.protocol, everybody)), ""
     anyone = f"goto {_chain_name(version, service, port)}"
-    own = (
-        f"{IP[version]} saddr {each} {anyone}" for each in EVERY.pods if ipaddress.ip_network(each).version == version
-    )
+    own = (f"{IP[version]} saddr {each} {anyone}" for each in EVERY.pods if family(each) == version)
     rules = (*own, f"fib saddr type local {_MARK} {anyone}")
     return (name, (*rules, _translate(version, port.protocol, mine)), "") if mine else (name, rules, "drop")
 
@@ -98,7 +95,7 @@ def _translate(version: int, protocol: str, backends: list[tuple[str, int]]) -> 
 
 def _outward_pods() -> tuple[str, ...]:
     """Pods' traffic to what is no pod leaves with the node's address."""
-    ranges = [(IP[ipaddress.ip_network(each).version], each) for each in EVERY.pods]
+    ranges = [(IP[family(each)], each) for each in EVERY.pods]
     return tuple(f"{ip} saddr {each} {ip} daddr != {each} masquerade" for ip, each in ranges)
 
 
@@ -108,7 +105,7 @@ def _base() -> dict[str, Chain]:
         *(f"{_ON_NODE[each]} vmap @node-ports{each}" for each in FAMILIES),
     )
     refuse = tuple(f"{IP[each]} daddr @cluster-ips{each} {REJECT}" for each in FAMILIES)
-    nowhere = tuple(f"{IP[ipaddress.ip_network(each).version]} daddr {each} drop" for each in EVERY.services)
+    nowhere = tuple(f"{IP[family(each)]} daddr {each} drop" for each in EVERY.services)
     return {
         "nat-prerouting": Chain(hook="type nat hook prerouting priority -100", rules=translate),
         "nat-output": Chain(hook="type nat hook output priority -100", rules=translate),

@@ -53,6 +53,17 @@ class Probe:
     version: int = 4
 
 
+def probes(text: str) -> list[Probe]:
+    """`a>b:80/udp`, by default port 80 and tcp."""
+    found = []
+    for each in text.split():
+        source, _, rest = each.partition(">")
+        rest, _, protocol = rest.partition("/")
+        host, _, port = rest.partition(":")
+        found.append(Probe(source, host, int(port or 80), protocol or "tcp"))
+    return found
+
+
 class Bench:
     """The parent's side."""
 

@@ -13,7 +13,6 @@ import yaml
 from clusters.lab.policy.snapshot import Snapshot
 from policies.calico.model import CalicoPolicy, NetworkSet
 from policies.calico.read import read
-from tests.lab.policy.bench import Probe
 from tests.lab.policy.world import policy as kubernetes
 
 Add = Callable[[Snapshot], Snapshot]
@@ -61,17 +60,6 @@ class Case:
 
     def __str__(self) -> str:
         return self.name
-
-
-def probes(text: str) -> list[Probe]:
-    """`a>b:80/udp`, by default port 80 and tcp."""
-    found = []
-    for each in text.split():
-        source, _, rest = each.partition(">")
-        rest, _, protocol = rest.partition("/")
-        host, _, port = rest.partition(":")
-        found.append(Probe(source, host, int(port or 80), protocol or "tcp"))
-    return found
 
 
 B = "selector: app == 'b'"

@@ -8,8 +8,8 @@ import pytest
 
 from clusters.lab.policy.calico_mutants import CALICO_MUTANTS
 from clusters.lab.policy.snapshot import Snapshot
-from tests.lab.policy.bench import Bench
-from tests.lab.policy.calico_cases import CASES, admits, probes, with_accounts
+from tests.lab.policy.bench import Bench, probes
+from tests.lab.policy.calico_cases import CASES, admits, with_accounts
 
 SHOWN = {
     "calico-order-reversed": "lower-order-first",

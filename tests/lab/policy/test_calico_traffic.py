@@ -9,8 +9,8 @@ import pytest
 
 from clusters.lab.policy.compiler import compile_policies
 from clusters.lab.policy.snapshot import Snapshot
-from tests.lab.policy.bench import Bench, Probe
-from tests.lab.policy.calico_cases import CASES, FROM_A, B, Case, admits, own, probes, ranges, with_accounts
+from tests.lab.policy.bench import Bench, Probe, probes
+from tests.lab.policy.calico_cases import CASES, FROM_A, B, Case, admits, own, ranges, with_accounts
 from tests.lab.policy.world import attached, rules_of
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from clusters.lab.policy.snapshot import Snapshot
-from tests.lab.policy.bench import NODE, Bench, Probe
+from tests.lab.policy.bench import NODE, Bench, Probe, probes
 from tests.lab.policy.world import policy
 
 
@@ -22,17 +22,6 @@ class Case:
 
     def __str__(self) -> str:
         return self.name
-
-
-def _probes(text: str) -> list[Probe]:
-    """`a>b:80/udp`, by default port 80 and tcp."""
-    found = []
-    for each in text.split():
-        source, _, rest = each.partition(">")
-        rest, _, protocol = rest.partition("/")
-        host, _, port = rest.partition(":")
-        found.append(Probe(source, host, int(port or 80), protocol or "tcp"))
-    return found
 
 
 ALL = "podSelector: {}"
@@ -120,9 +109,9 @@ CASES = [
 def test_policy_decides(bench: Bench, world: Snapshot, case: Case) -> None:
     policies = [policy(spec, name=f"p{index}") for index, spec in enumerate(case.specs)]
     bench.program(replace(world, policies=tuple(policies)))
-    probes = [*_probes(case.answered), *_probes(case.dropped)]
-    expected = [each.host for each in _probes(case.answered)] + ["dropped"] * len(_probes(case.dropped))
-    assert [each.split()[0] for each in bench.probe(*probes)] == expected
+    asked = [*probes(case.answered), *probes(case.dropped)]
+    expected = [each.host for each in probes(case.answered)] + ["dropped"] * len(probes(case.dropped))
+    assert [each.split()[0] for each in bench.probe(*asked)] == expected
 
 
 @pytest.mark.usefixtures("world")

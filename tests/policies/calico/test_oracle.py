@@ -9,8 +9,8 @@ import pytest
 from clusters.lab.policy.snapshot import Snapshot
 from policies import oracle
 from policies.model import PolicyType, Transport
-from tests.lab.policy.bench import Probe
-from tests.lab.policy.calico_cases import CASES, FROM_A, B, Case, everywhere, own, plain, probes, with_accounts
+from tests.lab.policy.bench import Probe, probes
+from tests.lab.policy.calico_cases import CASES, FROM_A, B, Case, everywhere, own, plain, with_accounts
 from tests.lab.policy.conftest import snapshot
 
 __all__ = ["snapshot"]
